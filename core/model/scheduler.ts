@@ -1,0 +1,65 @@
+import { type AgentId, type FrameworkId, type OfferId, type TaskId } from './ids.ts'
+import { type Resources } from './resources.ts'
+import { type TaskInfo, type TaskStatus } from './task.ts'
+
+/** A framework as it introduces itself. Source: mesos, mesos.proto, message FrameworkInfo. */
+export interface FrameworkInfo {
+  readonly id?: FrameworkId
+  readonly name: string
+  readonly user: string
+  readonly roles: readonly string[]
+  /** How long its tasks live on after it disconnected. */
+  readonly failoverTimeoutMs: number
+  readonly capabilities: readonly string[]
+  /** Where it runs, for the record `framework.mesos`. */
+  readonly hostname: string
+}
+
+/** Resources of one agent, given to one framework in one role for a while. */
+export interface Offer {
+  readonly id: OfferId
+  readonly frameworkId: FrameworkId
+  readonly agentId: AgentId
+  readonly hostname: string
+  readonly role: string
+  readonly resources: Resources
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+/** What a framework may ask. Source: mesos, scheduler.proto, message Call. */
+export type SchedulerCall =
+  | {
+      readonly kind: 'accept'
+      readonly offerIds: readonly OfferId[]
+      readonly launches: readonly TaskInfo[]
+      readonly refuseMs: number
+    }
+  | { readonly kind: 'decline'; readonly offerIds: readonly OfferId[]; readonly refuseMs: number }
+  | { readonly kind: 'revive' }
+  | { readonly kind: 'suppress' }
+  | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs?: number }
+  | { readonly kind: 'acknowledge'; readonly agentId: AgentId; readonly taskId: TaskId; readonly uuid: string }
+  | { readonly kind: 'reconcile'; readonly taskIds: readonly TaskId[] }
+  | { readonly kind: 'teardown' }
+
+/** What a framework is told. Source: mesos, scheduler.proto, message Event. */
+export type SchedulerEvent =
+  | { readonly kind: 'subscribed'; readonly frameworkId: FrameworkId }
+  | { readonly kind: 'offers'; readonly offers: readonly Offer[] }
+  | { readonly kind: 'rescind'; readonly offerId: OfferId }
+  | { readonly kind: 'update'; readonly status: TaskStatus; readonly agentId?: AgentId }
+  | { readonly kind: 'failure'; readonly agentId: AgentId }
+  | { readonly kind: 'error'; readonly message: string }
+
+/** A framework's subscription: how it calls the master. In process, or over HTTP behind the same shape. */
+export interface SchedulerConnection {
+  /** Calls in order; a call that the master refuses is answered by events, as in Mesos. */
+  call(call: SchedulerCall): void
+  /** Ends the subscription without tearing the framework down. */
+  close(): void
+}
+
+/** The master, as a framework sees it. Events come in order, never during `subscribe` itself. */
+export interface SchedulerDriver {
+  subscribe(framework: FrameworkInfo, onEvent: (event: SchedulerEvent) => void): SchedulerConnection
+}

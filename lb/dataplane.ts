@@ -1,0 +1,38 @@
+import { type Ip } from '../core/base/ip.ts'
+import { type Protocol } from '../core/model/task.ts'
+
+/** Where a virtual server sends a connection. Weight 0: keeps what it has, gets nothing new. */
+export interface RealServer {
+  readonly address: Ip
+  readonly port: number
+  readonly weight: number
+}
+
+/** A virtual address, port and protocol with its real servers. */
+export interface VirtualServer {
+  readonly address: Ip
+  readonly port: number
+  readonly protocol: Protocol
+  /** Sorted by address, then port; no two the same. */
+  readonly backends: readonly RealServer[]
+}
+
+/** Identity of a virtual server: `tcp 100.96.0.1:80`, `udp [fd00::1]:53`. */
+export function formatVirtualServerKey({ address, port, protocol }: Omit<VirtualServer, 'backends'>): string {
+  return `${protocol} ${address.includes(':') ? `[${address}]` : address}:${port}`
+}
+
+/** A step to what is wanted. */
+export type LbOp =
+  | { readonly kind: 'server.ensure'; readonly server: VirtualServer }
+  | { readonly kind: 'server.remove'; readonly server: VirtualServer }
+
+/** What programs virtual servers into a kernel: IPVS or nftables, and a fake for unit tests. */
+export interface DataPlane {
+  readonly name: 'ipvs' | 'nftables' | 'fake'
+  /** What is in the kernel now, of ours. */
+  read(options: { readonly signal: AbortSignal }): Promise<readonly VirtualServer[]>
+  /** Performs all, atomically where the kernel can. @throws AggregateError of what failed */
+  apply(ops: readonly LbOp[], options: { readonly signal: AbortSignal }): Promise<void>
+  close(): void
+}
