@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+
+/** Global options, as each command sees them. */
+export interface GlobalOptions {
+  readonly json: boolean
+  readonly cluster: string
+  readonly master?: string
+}
+
+/** Loads a command's module only when it runs: `weft --help` stays quick. */
+function lazy<Args extends readonly unknown[]>(
+  load: () => Promise<(globals: GlobalOptions, ...args: Args) => Promise<void>>,
+): (...args: unknown[]) => Promise<void> {
+  return async (...args) => {
+    const command = args.pop()
+    if (!(command instanceof Command)) throw new TypeError('commander calls an action with its command last')
+    const run = await load()
+    await run(command.optsWithGlobals<GlobalOptions>(), ...(args as unknown as Args))
+  }
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return String((JSON.parse(text) as { version: unknown }).version)
+}
+
+/** The `weft` command. */
+export function createProgram(): Command {
+  const program = new Command('weft')
+    .description('IP per container, service discovery and virtual addresses on a compact Mesos-like core')
+    .version(version(), '--version')
+    .option('--json', 'print results as JSON', false)
+    .option('--cluster <name>', 'which local cluster', 'local')
+    .option('--master <url>', 'HTTP address of a master, instead of a local cluster')
+    .showHelpAfterError('(weft --help tells the commands)')
+    .enablePositionalOptions()
+  addClusterCommands(program)
+  addAppCommands(program)
+  addViewCommands(program)
+  return program
+}
+
+function addClusterCommands(program: Command): void {
+  program
+    .command('up')
+    .description('start a cluster on this machine: simulated hosts in network namespaces')
+    .option('--agents <n>', 'how many agents', '3')
+    .option('--port <n>', 'port of the API on 127.0.0.1; 0: any free one', '5050')
+    .option('-d, --detach', 'leave it running in the background', false)
+    .option('--sample', 'deploy a sample application and show what it got', false)
+    .option('--verify', 'with the sample: check every fact, tell PASS or FAIL, remove everything', false)
+    .action(lazy(async () => (await import('./commands/up.ts')).up))
+  program
+    .command('down')
+    .description('remove a local cluster: processes, containers, namespaces, state')
+    .action(lazy(async () => (await import('./commands/down.ts')).down))
+  program
+    .command('exec')
+    .description('run a command on a simulated host or in a task (an id, its beginning, or an app)')
+    .argument('<where>', 'host or task')
+    .argument('<command...>', 'after --')
+    .passThroughOptions()
+    .action(lazy(async () => (await import('./commands/exec.ts')).exec))
+}
+
+function addAppCommands(program: Command): void {
+  const app = program.command('app').description('services: add, list, show, scale, remove')
+  app
+    .command('add')
+    .description('deploy the app of a JSON file (- for standard input)')
+    .argument('<file>')
+    .option('--no-wait', 'return at once')
+    .action(lazy(async () => (await import('./commands/app.ts')).addApp))
+  app.command('list').action(lazy(async () => (await import('./commands/app.ts')).listApps))
+  app
+    .command('show')
+    .argument('<id>')
+    .action(lazy(async () => (await import('./commands/app.ts')).showApp))
+  app
+    .command('scale')
+    .argument('<id>')
+    .argument('<instances>')
+    .option('--no-wait', 'return at once')
+    .action(lazy(async () => (await import('./commands/app.ts')).scaleApp))
+  app
+    .command('remove')
+    .argument('<id>')
+    .option('--no-wait', 'return at once')
+    .action(lazy(async () => (await import('./commands/app.ts')).removeApp))
+}
+
+function addViewCommands(program: Command): void {
+  const view = (name: string, description: string) => program.command(name).description(description)
+  view('task', 'running tasks')
+    .command('list')
+    .action(lazy(async () => (await import('./commands/views.ts')).listTasks))
+  view('node', 'machines of the cluster')
+    .command('list')
+    .action(lazy(async () => (await import('./commands/views.ts')).listNodes))
+  const network = view('network', 'virtual networks')
+  network.command('list').action(lazy(async () => (await import('./commands/views.ts')).listNetworks))
+  view('vip', 'virtual addresses and what is behind them')
+    .command('list')
+    .action(lazy(async () => (await import('./commands/views.ts')).listVips))
+  view('dns', "ask a node's name server")
+    .argument('<name>')
+    .argument('[type]', 'A, AAAA, SRV, PTR, SOA, TXT', 'A')
+    .option('--host <host>', 'on which simulated host to ask; default: the first')
+    .option('--tcp', 'ask over TCP', false)
+    .action(lazy(async () => (await import('./commands/dns.ts')).dns))
+  view('converge', 'wait until a version of the cluster has reached every node')
+    .argument('[version]', 'default: the current one')
+    .option('--timeout <seconds>', 'how long to wait', '30')
+    .action(lazy(async () => (await import('./commands/views.ts')).converge))
+}

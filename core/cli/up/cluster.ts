@@ -1,0 +1,141 @@
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { availableParallelism, freemem, totalmem } from 'node:os'
+import { setTimeout as sleepMs } from 'node:timers/promises'
+import { systemClock } from '../../base/clock.ts'
+import { AppError, hasCode } from '../../base/errors.ts'
+import { type Api, isRecord, openApi } from '../api.ts'
+import { makeHosts } from './hosts.ts'
+import { type ClusterLayout, clusterLayout, type ClusterSize } from './layout.ts'
+import { hostDaemons } from './processes.ts'
+import { type ProcessRecord, recordProcess, writeClusterRecord } from './record.ts'
+import { Supervisor } from './supervisor.ts'
+import { sweepCluster } from './sweep.ts'
+
+/** A local cluster that this process keeps running. */
+export interface LocalCluster {
+  readonly layout: ClusterLayout
+  readonly api: Api
+  /** Ends all daemons and removes everything that the cluster made. */
+  stop(): Promise<void>
+}
+
+/** What a local cluster is made of. */
+export interface LocalClusterOptions extends ClusterSize {
+  readonly port: number
+  readonly networks: readonly string[]
+  /** A line of progress for a person. */
+  readonly progress: (text: string) => void
+}
+
+/** How long the daemons may take until every node is there. */
+const startLimitMs = 60_000
+
+/** Starts a local cluster. What an earlier one of the same name left after a crash is swept first. */
+export async function startCluster(options: LocalClusterOptions): Promise<LocalCluster> {
+  const { progress } = options
+  const layout = clusterLayout(options)
+  await sweepCluster(options.name)
+  const listener = await listenLocally(options.port)
+  const api = openApi(`http://127.0.0.1:${(listener.address() as AddressInfo).port}`)
+  const supervisor = new Supervisor(systemClock, {
+    onProcesses: (processes) => record(layout, api.url, processes),
+    onExit: (name, how) => progress(`${name} ended (${how}); starting it again`),
+  })
+  const stop = async () => {
+    await supervisor.stop()
+    listener.close()
+    await sweepCluster(options.name)
+  }
+  try {
+    record(layout, api.url, [])
+    progress(`making ${layout.hosts.length} simulated hosts (network namespaces weft-${layout.name}-*)`)
+    await makeHosts(layout)
+    progress(`starting ${layout.hosts.length * 2} daemons`)
+    const apiFd = listenerFd(listener)
+    const daemonOptions = { apiFd, networks: options.networks, agentResources: agentShare(options.agents) }
+    for (const host of layout.hosts) {
+      for (const daemon of hostDaemons(layout, host, daemonOptions)) supervisor.start(daemon)
+    }
+    await everyoneThere(layout, api)
+    progress(`all nodes are there: API on ${api.url}`)
+    return { layout, api, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+function record(layout: ClusterLayout, api: string, processes: readonly ProcessRecord[]): void {
+  const agents = layout.hosts.filter(({ kind }) => kind === 'agent').length
+  const supervisor = recordProcess('supervisor', process.pid)
+  writeClusterRecord({ name: layout.name, agents, api, supervisor, processes: [...processes] })
+}
+
+/**
+ * The socket is made here, in the machine's own namespace, and inherited by the master: that is how a browser reaches
+ * an API whose process sits in a namespace without a route out. A taken port falls back to a free one.
+ */
+async function listenLocally(port: number): Promise<Server> {
+  const server = createServer()
+  try {
+    await listen(server, port)
+  } catch (error) {
+    if (!hasCode(error, 'EADDRINUSE') || port === 0) throw error
+    await listen(server, 0)
+  }
+  return server
+}
+
+function listen(server: Server, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', 511, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+/** Node does not publish a listening socket's descriptor; its handle has it (`_handle.fd`) on POSIX systems. */
+function listenerFd(server: Server): number {
+  const handle: unknown = Reflect.get(server, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  if (typeof fd !== 'number') throw new AppError('ERR_CLI_SOCKET', 'this Node does not tell the descriptor of a socket')
+  return fd
+}
+
+/** The machine's cores and memory in equal parts, so that the simulated agents together offer what there really is. */
+function agentShare(agents: number): string {
+  const cpus = Math.max(1, (availableParallelism() * 2) / agents)
+  const memMb = Math.floor(Math.max(512, Math.min(freemem(), totalmem() / 2) / 2 ** 20 / agents))
+  return `cpus:${cpus.toFixed(2)};mem:${memMb};disk:4096;ports:[31000-31999]`
+}
+
+/** Waits until every agent is registered and every node has programmed the current version. */
+async function everyoneThere(layout: ClusterLayout, api: Api): Promise<void> {
+  const deadline = systemClock.monotonicMs() + startLimitMs
+  const wanted = layout.hosts.map(({ name, kind }) => ({ name, kind }))
+  for (;;) {
+    const nodes = await nodesOf(api)
+    const missing = wanted.filter(
+      ({ name, kind }) => !nodes.some((node) => node.name === name && (kind === 'master' || node.agent)),
+    )
+    if (missing.length === 0) return
+    if (systemClock.monotonicMs() > deadline) {
+      const names = missing.map(({ name }) => name).join(', ')
+      throw new AppError(
+        'ERR_CLI_START',
+        `not there after ${startLimitMs / 1000} s: ${names}; logs: ${layout.directory}/*/*.log`,
+      )
+    }
+    await sleepMs(20) // start-up only; nothing tells a command of nodes that are still to come
+  }
+}
+
+async function nodesOf(api: Api): Promise<readonly { readonly name: string; readonly agent: boolean }[]> {
+  const body = await api.get('/weft/v1/nodes')
+  const list = isRecord(body) && Array.isArray(body['nodes']) ? body['nodes'] : []
+  return list
+    .filter(isRecord)
+    .map((node) => ({ name: String(node['name']), agent: typeof node['agentId'] === 'string' }))
+}

@@ -1,0 +1,80 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type ClusterLayout, type HostLayout, netnsPath, underlayDevice } from './layout.ts'
+
+/** A daemon of a simulated host: what to run, in which namespace, logging where. */
+export interface DaemonSpec {
+  /** `agent1/net`. */
+  readonly name: string
+  readonly netns: string
+  readonly main: string
+  readonly args: readonly string[]
+  readonly logFile: string
+  /** Descriptor of a listening socket that it inherits as number 3. */
+  readonly inheritedFd?: number
+}
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** Folder with the CNI plugins that agents run. */
+export const cniBinDirectory = join(root, 'cni-plugins', 'weft', 'bin')
+
+/** Unix socket on which a host's node daemon answers the CNI plugin. */
+export function cniSocket(host: HostLayout): string {
+  return join(host.directory, 'net', 'cni.sock')
+}
+
+/** The daemons of a host in the order of starting: a node daemon on each, and a master or an agent. */
+export function hostDaemons(layout: ClusterLayout, host: HostLayout, options: DaemonOptions): readonly DaemonSpec[] {
+  return host.kind === 'master'
+    ? [masterDaemon(layout, host, options), netDaemon(layout, host)]
+    : [netDaemon(layout, host), agentDaemon(layout, host, options)]
+}
+
+/** What the daemons' command lines need besides the layout. */
+export interface DaemonOptions {
+  readonly apiFd: number
+  readonly networks: readonly string[]
+  readonly agentResources: string
+}
+
+function spec(
+  host: HostLayout,
+  process: 'master' | 'agent' | 'net',
+  main: string,
+  args: readonly string[],
+): DaemonSpec {
+  const stateDir = join(host.directory, process)
+  return {
+    name: `${host.name}/${process}`,
+    netns: netnsPath(host.netns),
+    main: join(root, main),
+    args: ['--state-dir', stateDir, '--node-name', host.name, '--underlay', host.underlay, ...args],
+    logFile: join(host.directory, `${process}.log`),
+  }
+}
+
+function masters(layout: ClusterLayout): string {
+  const hosts = layout.hosts.filter(({ kind }) => kind === 'master')
+  return hosts.map(({ underlay }) => `${underlay}:${layout.grpcPort}`).join(',')
+}
+
+function masterDaemon(layout: ClusterLayout, host: HostLayout, { apiFd, networks }: DaemonOptions): DaemonSpec {
+  const listen = ['--grpc-listen', `${host.underlay}:${layout.grpcPort}`, '--http-fd', '3']
+  const args = [...listen, '--networks', networks.join(',')]
+  return { ...spec(host, 'master', 'core/master/main.ts', args), inheritedFd: apiFd }
+}
+
+function netDaemon(layout: ClusterLayout, host: HostLayout): DaemonSpec {
+  return spec(host, 'net', 'networking/node/main.ts', [
+    ...['--master', masters(layout), '--underlay-device', underlayDevice],
+    ...['--socket', cniSocket(host), '--cni-conf-dir', join(host.directory, 'cni')],
+  ])
+}
+
+function agentDaemon(layout: ClusterLayout, host: HostLayout, { agentResources }: DaemonOptions): DaemonSpec {
+  return spec(host, 'agent', 'core/agent/main.ts', [
+    ...['--master', masters(layout), '--resources', agentResources],
+    ...['--cni-bin-dir', cniBinDirectory, '--cni-conf-dir', join(host.directory, 'cni')],
+  ])
+}
