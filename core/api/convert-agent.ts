@@ -1,0 +1,149 @@
+import { parseIp } from '../base/ip.ts'
+import { parseAgentId, parseNodeName, parseTaskId } from '../model/ids.ts'
+import {
+  type AgentCommand as AgentCommandProto,
+  type AgentMessage as AgentMessageProto,
+  type AgentTask as AgentTaskProto,
+  type Register as RegisterProto,
+} from './gen/cluster.ts'
+import { decodeResources, encodeResources } from './convert-resources.ts'
+import {
+  decodeFrameworkId,
+  decodeTaskInfo,
+  decodeTaskStatus,
+  encodeTaskInfo,
+  encodeTaskStatus,
+} from './convert-task.ts'
+import { type AgentCommand, type AgentMessage, type AgentOrder, type AgentTask, type Registration } from './messages.ts'
+import { parsed, required } from './parse.ts'
+
+/** What an agent says, as it travels. */
+export function encodeAgentMessage(message: AgentMessage): AgentMessageProto {
+  switch (message.kind) {
+    case 'register':
+      return { body: { $case: 'register', value: encodeRegistration(message.registration) } }
+    case 'update':
+      return { body: { $case: 'update', value: encodeTaskStatus(message.status, message.frameworkId) } }
+    case 'health':
+      return { body: { $case: 'health', value: { taskId: message.taskId, healthy: message.healthy } } }
+    case 'pong':
+      return { body: { $case: 'pong', value: {} } }
+  }
+}
+
+/** Undefined for a message of a later version. @throws ERR_API_INVALID */
+export function decodeAgentMessage({ body }: AgentMessageProto): AgentMessage | undefined {
+  switch (body?.$case) {
+    case 'register':
+      return { kind: 'register', registration: decodeRegistration(body.value) }
+    case 'update': {
+      const frameworkId = decodeFrameworkId(body.value.frameworkId, 'update.framework_id')
+      return { kind: 'update', frameworkId, status: decodeTaskStatus(body.value, 'update') }
+    }
+    case 'health': {
+      const { taskId, healthy } = body.value
+      return { kind: 'health', taskId: parsed(taskId, parseTaskId, 'health.task_id'), healthy }
+    }
+    case 'pong':
+      return { kind: 'pong' }
+    case undefined:
+      return undefined
+  }
+}
+
+/** What a master orders, as it travels. */
+export function encodeAgentCommand(command: AgentCommand): AgentCommandProto {
+  return { term: command.term, body: encodeOrder(command) }
+}
+
+/** Undefined for a command of a later version. @throws ERR_API_INVALID */
+export function decodeAgentCommand({ term, body }: AgentCommandProto): AgentCommand | undefined {
+  const order = decodeOrder(body)
+  return order === undefined ? undefined : { ...order, term }
+}
+
+function encodeOrder(order: AgentOrder): NonNullable<AgentCommandProto['body']> {
+  switch (order.kind) {
+    case 'registered':
+      return { $case: 'registered', value: { agentId: order.agentId, pingIntervalMs: order.pingIntervalMs } }
+    case 'launch': {
+      const tasks = order.tasks.map(encodeTaskInfo)
+      return { $case: 'launch', value: { frameworkId: order.frameworkId, tasks } }
+    }
+    case 'kill':
+      return { $case: 'kill', value: { taskId: order.taskId, graceMs: order.graceMs } }
+    case 'acknowledge':
+      return { $case: 'acknowledge', value: { taskId: order.taskId, uuid: order.uuid } }
+    case 'ping':
+      return { $case: 'ping', value: {} }
+    case 'refused':
+      return { $case: 'refused', value: { code: order.code, reason: order.reason } }
+  }
+}
+
+function decodeOrder(body: AgentCommandProto['body']): AgentOrder | undefined {
+  switch (body?.$case) {
+    case 'registered': {
+      const agentId = parsed(body.value.agentId, parseAgentId, 'registered.agent_id')
+      return { kind: 'registered', agentId, pingIntervalMs: body.value.pingIntervalMs }
+    }
+    case 'launch': {
+      const frameworkId = decodeFrameworkId(body.value.frameworkId, 'launch.framework_id')
+      return { kind: 'launch', frameworkId, tasks: body.value.tasks.map((task) => decodeTaskInfo(task, 'launch.task')) }
+    }
+    case 'kill': {
+      const { taskId, graceMs } = body.value
+      return { kind: 'kill', taskId: parsed(taskId, parseTaskId, 'kill.task_id'), graceMs }
+    }
+    case 'acknowledge': {
+      const { taskId, uuid } = body.value
+      return { kind: 'acknowledge', taskId: parsed(taskId, parseTaskId, 'acknowledge.task_id'), uuid }
+    }
+    case 'ping':
+      return { kind: 'ping' }
+    case 'refused':
+      return { kind: 'refused', ...body.value }
+    case undefined:
+      return undefined
+  }
+}
+
+/** A task of an agent, as it travels (and as a master keeps it in its store). */
+export function encodeAgentTask({ frameworkId, info, latest }: AgentTask): AgentTaskProto {
+  return { frameworkId, info: encodeTaskInfo(info), latest: encodeTaskStatus(latest, frameworkId) }
+}
+
+/** @throws ERR_API_INVALID */
+export function decodeAgentTask({ frameworkId, info, latest }: AgentTaskProto): AgentTask {
+  return {
+    frameworkId: decodeFrameworkId(frameworkId, 'task.framework_id'),
+    info: decodeTaskInfo(info, 'task.info'),
+    latest: decodeTaskStatus(latest, 'task.latest'),
+  }
+}
+
+function encodeRegistration(registration: Registration): RegisterProto {
+  return {
+    agentId: registration.agentId ?? '',
+    nodeName: registration.nodeName,
+    underlay: registration.underlay,
+    resources: encodeResources(registration.resources),
+    attributes: { ...registration.attributes },
+    tasks: registration.tasks.map(encodeAgentTask),
+    bootId: registration.bootId,
+    highestTerm: registration.highestTerm,
+  }
+}
+
+function decodeRegistration(proto: RegisterProto): Registration {
+  return {
+    ...(proto.agentId === '' ? {} : { agentId: parsed(proto.agentId, parseAgentId, 'register.agent_id') }),
+    nodeName: parsed(proto.nodeName, parseNodeName, 'register.node_name'),
+    underlay: parsed(proto.underlay, parseIp, 'register.underlay'),
+    resources: decodeResources(required(proto.resources, 'register.resources'), 'register.resources'),
+    attributes: proto.attributes,
+    tasks: proto.tasks.map(decodeAgentTask),
+    bootId: proto.bootId,
+    highestTerm: proto.highestTerm,
+  }
+}

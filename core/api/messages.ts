@@ -1,0 +1,47 @@
+import { type Ip } from '../base/ip.ts'
+import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
+import { type Resources } from '../model/resources.ts'
+import { type TaskInfo, type TaskStatus } from '../model/task.ts'
+
+/** A task that an agent has, as it tells a master. */
+export interface AgentTask {
+  readonly frameworkId: FrameworkId
+  readonly info: TaskInfo
+  readonly latest: TaskStatus
+}
+
+/** How an agent introduces itself; the first message of each session. */
+export interface Registration {
+  /** Absent the first time. */
+  readonly agentId?: AgentId
+  readonly nodeName: NodeName
+  readonly underlay: Ip
+  readonly resources: Resources
+  readonly attributes: Readonly<Record<string, string>>
+  /** All that it has: running, or with updates that nobody has acknowledged. */
+  readonly tasks: readonly AgentTask[]
+  readonly bootId: string
+  /** Highest term of a master that it has obeyed; 0 before the first. */
+  readonly highestTerm: number
+}
+
+/** What an agent tells after it is registered. */
+export type AgentReport =
+  | { readonly kind: 'update'; readonly frameworkId: FrameworkId; readonly status: TaskStatus }
+  | { readonly kind: 'health'; readonly taskId: TaskId; readonly healthy: boolean }
+  | { readonly kind: 'pong' }
+
+/** What an agent says: how it introduces itself, or a report. */
+export type AgentMessage = { readonly kind: 'register'; readonly registration: Registration } | AgentReport
+
+/** What a master orders, without its term. `refused` ends the session. */
+export type AgentOrder =
+  | { readonly kind: 'registered'; readonly agentId: AgentId; readonly pingIntervalMs: number }
+  | { readonly kind: 'launch'; readonly frameworkId: FrameworkId; readonly tasks: readonly TaskInfo[] }
+  | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs: number }
+  | { readonly kind: 'acknowledge'; readonly taskId: TaskId; readonly uuid: string }
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
+
+/** An order with the term of the master that gives it: an agent obeys no lower term than it has seen. */
+export type AgentCommand = AgentOrder & { readonly term: number }
