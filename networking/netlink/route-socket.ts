@@ -1,0 +1,184 @@
+/**
+ * The route family behind the contract of ops.ts. Devices are named in ops and numbered in the kernel: each batch keeps
+ * the indexes that it has looked up. A link that an earlier op of the batch makes, renames or removes is looked up after
+ * that op was sent. (The kernel could echo a new link's index, but only since 6.2, and a look-up costs 10 µs.)
+ */
+import { setImmediate as othersTurn } from 'node:timers/promises'
+import { AppError } from '../../core/base/errors.ts'
+import { type IpFamily } from '../../core/base/ip.ts'
+import { addressDumpRequest, decodeAddress } from './address.ts'
+import { type RequestBatch } from './batch.ts'
+import { isErrno, kernelError } from './errors.ts'
+import { formatRouteOp } from './format.ts'
+import { decodeLink, linkGetRequest } from './link.ts'
+import { type Message, type NetlinkRequest } from './message.ts'
+import { type NetnsTarget } from './namespace.ts'
+import { decodeNeighbour, neighbourDumpRequest } from './neighbour.ts'
+import { decodeNexthop, nexthopDumpRequest } from './nexthop.ts'
+import { type Link, type OpOutcome, type Route, type RouteOp, type RouteSocket } from './ops.ts'
+import { NETLINK_ROUTE } from './port.ts'
+import { changesNames, isAlreadyGone, routeOpRequest } from './route-op.ts'
+import { decodeRoute, type RawRoute, routeDumpRequest } from './route.ts'
+import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
+
+const ENODEV = 19
+
+/** Where to open it. */
+export interface RouteSocketOptions {
+  /** Path or open descriptor of a network namespace; the thread's own when absent. The descriptor stays the caller's. */
+  readonly netns?: NetnsTarget
+}
+
+/**
+ * A socket of the route family, bound to its namespace for good. Its methods reject with ERR_NETLINK_<ERRNO>; `perform`
+ * gives such errors as outcomes instead.
+ * @throws ERR_NETNS_NOT_FOUND, ERR_NETNS_INVALID, ERR_NATIVE_<ERRNO>
+ */
+export function openRouteSocket({ netns }: RouteSocketOptions = {}): RouteSocket {
+  const socket = openNetlinkSocket({ protocol: NETLINK_ROUTE, netns })
+  return {
+    perform: (ops) => perform(socket, ops),
+    links: async () => collect(socket, linkGetRequest(), decodeLink),
+    link: async (name) => readLink(socket, name),
+    addresses: async () => withDevices(socket, collect(socket, addressDumpRequest, decodeAddress)),
+    neighbours: async () => withDevices(socket, collect(socket, neighbourDumpRequest('ip'), decodeNeighbour)),
+    fdb: async () => withDevices(socket, collect(socket, neighbourDumpRequest('fdb'), decodeNeighbour)),
+    nexthops: async () => withDevices(socket, collect(socket, nexthopDumpRequest, decodeNexthop)),
+    routes: async (filter = {}) => readRoutes(socket, filter),
+    close: () => socket.close(),
+  }
+}
+
+async function perform(socket: NetlinkSocket, ops: readonly RouteOp[]): Promise<readonly OpOutcome[]> {
+  const outcomes: OpOutcome[] = Array.from(ops, () => ({ ok: true }))
+  const batch = socket.batch()
+  const resolver = openResolver(socket, batch)
+  for (const [position, op] of ops.entries()) {
+    const onError = (error: Error) => {
+      outcomes[position] = isAlreadyGone(op, error) ? { ok: true } : { ok: false, error }
+    }
+    const request = resolveOp(op, resolver, onError)
+    if (request === undefined) continue
+    const progress = batch.add(request, onError)
+    if (changesNames(op)) resolver.forget()
+    // Between two sends nothing is queued, so other calls on this socket cannot get in the way.
+    if (progress === 'sent') await othersTurn()
+  }
+  batch.flush()
+  return outcomes
+}
+
+function resolveOp(op: RouteOp, resolver: Resolver, onError: (error: Error) => void): NetlinkRequest | undefined {
+  try {
+    return routeOpRequest(op, resolver.index)
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    onError(
+      isErrno(error, 'ENODEV') ? kernelError({ errno: ENODEV, message: error.message }, formatRouteOp(op)) : error,
+    )
+    return undefined
+  }
+}
+
+interface Resolver {
+  /** @throws ERR_NETLINK_ENODEV */
+  readonly index: (name: string) => number
+  forget(): void
+}
+
+function openResolver(socket: NetlinkSocket, batch: RequestBatch): Resolver {
+  const known = new Map<string, number | AppError>()
+  const look = (name: string): number | AppError => {
+    batch.flush()
+    try {
+      return readIndex(socket, name)
+    } catch (error) {
+      if (!isErrno(error, 'ENODEV')) throw error
+      return new AppError('ERR_NETLINK_ENODEV', `there is no device "${name}"`)
+    }
+  }
+  const index = (name: string): number => {
+    const found = known.get(name) ?? look(name)
+    known.set(name, found)
+    if (typeof found === 'number') return found
+    throw found
+  }
+  return { index, forget: () => known.clear() }
+}
+
+function readIndex(socket: NetlinkSocket, name: string): number {
+  let index = 0
+  socket.request(linkGetRequest(name), ({ buffer, start }) => {
+    index = buffer.readInt32LE(start + 4) // ifinfomsg.ifi_index
+  })
+  return index
+}
+
+function readLink(socket: NetlinkSocket, name: string): Link | undefined {
+  let link: Link | undefined
+  try {
+    socket.request(linkGetRequest(name), (message) => {
+      link = decodeLink(message)
+    })
+  } catch (error) {
+    if (!isErrno(error, 'ENODEV')) throw error
+  }
+  return link
+}
+
+function collect<T>(socket: NetlinkSocket, request: NetlinkRequest, decode: (message: Message) => T | undefined): T[] {
+  let found: T[] = []
+  socket.dump(request, {
+    restart: () => {
+      found = []
+    },
+    visit: (message) => {
+      const object = decode(message)
+      if (object !== undefined) found.push(object)
+    },
+  })
+  return found
+}
+
+/** Index → name of every link. */
+function readNames(socket: NetlinkSocket): ReadonlyMap<number, string> {
+  return new Map(collect(socket, linkGetRequest(), decodeLink).map(({ index, name }) => [index, name]))
+}
+
+/** What hangs on a device that went away meanwhile is gone too, and left out. */
+function withDevices<T extends { readonly index: number }>(
+  socket: NetlinkSocket,
+  objects: readonly T[],
+): (T & { readonly device: string })[] {
+  if (objects.length === 0) return []
+  const names = readNames(socket)
+  return objects.flatMap((object) => {
+    const device = names.get(object.index)
+    return device === undefined ? [] : [{ ...object, device }]
+  })
+}
+
+function readRoutes(socket: NetlinkSocket, filter: { protocol?: number; table?: number }): readonly Route[] {
+  const families: readonly IpFamily[] = [4, 6]
+  const raw = families.flatMap((family) => readFamilyRoutes(socket, family, filter))
+  const names = raw.some(({ deviceIndex }) => deviceIndex !== undefined) ? readNames(socket) : new Map<number, string>()
+  return raw.flatMap(({ deviceIndex, ...route }) => {
+    if (deviceIndex === undefined) return [route]
+    const device = names.get(deviceIndex)
+    return device === undefined ? [] : [{ ...route, device }]
+  })
+}
+
+function readFamilyRoutes(
+  socket: NetlinkSocket,
+  family: IpFamily,
+  filter: { readonly protocol?: number; readonly table?: number },
+): readonly RawRoute[] {
+  try {
+    return collect(socket, routeDumpRequest(family, filter), decodeRoute)
+  } catch (error) {
+    // ENOENT: no route ever made the table. EOPNOTSUPP, EAFNOSUPPORT: a kernel without IPv6.
+    if (isErrno(error, 'ENOENT', 'EOPNOTSUPP', 'EAFNOSUPPORT')) return []
+    throw error
+  }
+}
