@@ -1,0 +1,123 @@
+import { cidrOf } from '../../core/base/cidr.ts'
+import { AppError } from '../../core/base/errors.ts'
+import { type Cidr, familyBits, ipFamily } from '../../core/base/ip.ts'
+import { type Logger } from '../../core/base/log.ts'
+import { type NetworkName, type NodeName } from '../../core/model/ids.ts'
+import { type ClusterSnapshot, type Network, type Node } from '../../core/model/snapshot.ts'
+import { formatRouteOp } from '../netlink/format.ts'
+import { type Link, type RouteSocket } from '../netlink/ops.ts'
+import { linkPrefix } from '../protocol.ts'
+import { applyOverlay } from './apply.ts'
+import { refuseClashes } from './clash.ts'
+import { desiredOverlay, overlayContext, type OverlayInputs } from './desired.ts'
+import { desiredSysctls } from './desired-sysctls.ts'
+import { type OverlayState, vxlanDeviceName } from './objects.ts'
+import { planOverlay } from './plan.ts'
+import { overlayProblems } from './problems.ts'
+import { readOverlay } from './read.ts'
+import { applySysctls, formatSysctl, type Sysctl } from './sysctl.ts'
+
+/** What the overlay of one node works with. All of it belongs to that node's network namespace. */
+export interface OverlayStageOptions {
+  readonly routes: RouteSocket
+  /** Name of this node in the snapshot. */
+  readonly self: NodeName
+  /** The device that reaches the other nodes; its MTU is read. Packets leave by whatever route the machine has. */
+  readonly underlayDevice: string
+  readonly sysctl: Sysctl
+  readonly log: Logger
+}
+
+/** What a round did, and the inputs that it read. */
+export interface OverlayRound {
+  readonly operations: readonly string[]
+  readonly inputs: OverlayInputs
+}
+
+/** `additions` leaves what is there too much: a later step of the pipeline takes it away. */
+export type OverlayRoundScope = 'all' | 'additions'
+
+/**
+ * Compares the kernel with the snapshot and makes it so. A network whose range clashes with a route of the machine gets
+ * no device; all else is done before that is told.
+ * @throws AggregateError of ERR_OVERLAY_APPLY, ERR_OVERLAY_SYSCTL, ERR_OVERLAY_CLASH, after everything was tried
+ * @throws ERR_OVERLAY_UNDERLAY when there is no such device
+ */
+export async function reconcileOverlay(
+  options: OverlayStageOptions,
+  snapshot: ClusterSnapshot,
+  { scope, signal }: { readonly scope: OverlayRoundScope; readonly signal: AbortSignal },
+): Promise<OverlayRound> {
+  const { routes } = options
+  const { state: actual, links } = await readOverlay(routes, { signal })
+  const inputs = { self: options.self, underlayMtuBytes: underlayMtuBytes(links, options.underlayDevice) }
+  reportProblems(options, snapshot, inputs)
+  const { refused, errors } = await refusedNetworks(options, snapshot, actual)
+  const allowed = withoutNetworks(snapshot, refused)
+  const plan = planOverlay(desiredOverlay(allowed, inputs), actual)
+  const { add, remove } = scope === 'all' ? plan : { add: plan.add, remove: [] }
+  await attempt(errors, () => applyOverlay(routes, add, { signal }))
+  const settings = await attempt(errors, async () => setSysctls(options, allowed, links))
+  await attempt(errors, () => applyOverlay(routes, remove, { signal }))
+  if (errors.length > 0) throw new AggregateError(errors, 'the overlay is not as the snapshot says')
+  return { operations: [...add, ...remove].map(formatRouteOp).concat(settings ?? []), inputs }
+}
+
+/** @throws ERR_OVERLAY_UNDERLAY when the device is not among the links */
+export function underlayMtuBytes(links: readonly Link[], device: string): number {
+  const link = links.find(({ name }) => name === device)
+  if (link !== undefined) return link.mtuBytes
+  const advice = 'name the device that reaches the other nodes'
+  throw new AppError('ERR_OVERLAY_UNDERLAY', `there is no underlay device ${device} on this machine: ${advice}`)
+}
+
+/** Networks without a device yet whose ranges, or this node's VTEP address, overlap a route of the machine. */
+async function refusedNetworks({ routes, self }: OverlayStageOptions, snapshot: ClusterSnapshot, actual: OverlayState) {
+  const refused = new Set<NetworkName>()
+  const errors: unknown[] = []
+  const node = snapshot.nodes.get(self)
+  const fresh = [...snapshot.networks.values()].filter(({ vni }) => !actual.has(`link ${vxlanDeviceName(vni)}`))
+  if (node === undefined || fresh.length === 0) return { refused, errors }
+  const known = await routes.routes()
+  for (const network of fresh) {
+    try {
+      refuseClashes(rangesOf(network, node), known)
+    } catch (error) {
+      refused.add(network.name)
+      errors.push(error)
+    }
+  }
+  return { refused, errors }
+}
+
+function rangesOf({ subnets }: Network, { vtep }: Node): readonly Cidr[] {
+  return [...subnets, ...vtep.addresses.map((address) => cidrOf(address, familyBits(ipFamily(address))))]
+}
+
+function withoutNetworks(snapshot: ClusterSnapshot, names: ReadonlySet<NetworkName>): ClusterSnapshot {
+  if (names.size === 0) return snapshot
+  return { ...snapshot, networks: new Map([...snapshot.networks].filter(([name]) => !names.has(name))) }
+}
+
+function reportProblems({ log }: OverlayStageOptions, snapshot: ClusterSnapshot, inputs: OverlayInputs): void {
+  const context = overlayContext(snapshot, inputs)
+  const problems = context === undefined ? [] : overlayProblems(snapshot, context)
+  if (problems.length === 0) return
+  log.error({ version: snapshot.version, count: problems.length, first: problems.slice(0, 10) }, 'overlay has gaps')
+}
+
+function setSysctls({ sysctl, self }: OverlayStageOptions, snapshot: ClusterSnapshot, links: readonly Link[]) {
+  if (!snapshot.nodes.has(self)) return []
+  const others = links.map(({ name }) => name).filter((name) => !name.startsWith(linkPrefix))
+  return applySysctls(sysctl, desiredSysctls(snapshot), others).map(formatSysctl)
+}
+
+async function attempt<T>(errors: unknown[], task: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await task()
+  } catch (error) {
+    if (error instanceof AggregateError) errors.push(...error.errors)
+    else errors.push(error)
+    return undefined
+  }
+}

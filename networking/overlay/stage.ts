@@ -1,0 +1,53 @@
+import { type SnapshotChange, type Stage } from '../node/stage.ts'
+import { applyOverlay } from './apply.ts'
+import { type OverlayInputs } from './desired.ts'
+import { type OverlayPlan, planOverlayChange } from './plan.ts'
+import { type OverlayRoundScope, type OverlayStageOptions, reconcileOverlay, underlayMtuBytes } from './reconcile.ts'
+
+/**
+ * The stage that makes containers of other nodes reachable. A change is performed as the difference of two snapshots,
+ * at a cost that depends on the change alone; only where it makes a device is the kernel read first, because that is
+ * when ranges must not clash with the machine's routes. The underlay's MTU is read by each audit: changes in between
+ * use the last one known.
+ */
+export function openOverlayStage(options: OverlayStageOptions): Stage {
+  const { routes, self, underlayDevice } = options
+  let known: OverlayInputs | undefined
+
+  const inputs = async () => {
+    const link = known === undefined ? await routes.link(underlayDevice) : undefined
+    known ??= { self, underlayMtuBytes: underlayMtuBytes(link === undefined ? [] : [link], underlayDevice) }
+    return known
+  }
+  const reconcile = async (
+    snapshot: SnapshotChange['next'],
+    how: { scope: OverlayRoundScope; signal: AbortSignal },
+  ) => {
+    const round = await reconcileOverlay(options, snapshot, how)
+    known = round.inputs
+    return round
+  }
+  return {
+    name: 'overlay',
+    plan: (change) => {
+      // When the steps run, not now: the pipeline plans also what it then leaves to an audit.
+      let plan: OverlayPlan | undefined
+      const planned = async () => {
+        plan ??= planOverlayChange(change, await inputs())
+        return plan
+      }
+      return {
+        add: async ({ signal }) => {
+          const { add } = await planned()
+          if (add.some(({ kind }) => kind === 'link.add')) await reconcile(change.next, { scope: 'additions', signal })
+          else await applyOverlay(routes, add, { signal })
+        },
+        remove: async ({ signal }) => applyOverlay(routes, (await planned()).remove, { signal }),
+      }
+    },
+    audit: async (snapshot, { signal }) => {
+      const { operations } = await reconcile(snapshot, { scope: 'all', signal })
+      return operations.map((operation) => ({ stage: 'overlay', operation }))
+    },
+  }
+}
