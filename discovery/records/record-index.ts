@@ -1,0 +1,159 @@
+import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
+import { type Name, nameKey, type NameKey } from '../dns/name.ts'
+import { type Rdata, rdataCode } from '../dns/rdata.ts'
+import { type Contribution } from './owned.ts'
+import {
+  type EntityKey,
+  type RecordChange,
+  type RecordOptions,
+  type Wanted,
+  wantedOfAll,
+  wantedOfChange,
+} from './wanted.ts'
+import { type OwnerChange, type RrSet, type ZoneChange } from './zone-change.ts'
+
+/** A change in two halves. Each works from what the index holds when it runs, so either may fail, repeat or be left out. */
+export interface RecordSteps {
+  /** New records appear; nothing goes. */
+  add(): ZoneChange
+  /** Records that the next snapshot lacks go; nothing appears. */
+  remove(): ZoneChange
+}
+
+/** The records of the cluster by what they come from, so that a change touches only its own names. */
+export interface RecordIndex {
+  apply(change: RecordChange): RecordSteps
+  /** The whole: compares every entity of the snapshot, and what is held for entities that are no more. */
+  reconcile(snapshot: ClusterSnapshot): RecordSteps
+}
+
+/** What the index holds of one owner name. */
+interface OwnerEntry {
+  readonly owner: Name
+  /** By contribution key; `count` entities add it. */
+  readonly records: Map<string, { readonly data: Rdata; count: number }>
+}
+
+interface State {
+  readonly entities: Map<EntityKey, ReadonlyMap<string, Contribution>>
+  readonly owners: Map<NameKey, OwnerEntry>
+  readonly apexes: Map<NameKey, { readonly owner: Name; count: number }>
+}
+
+/** An empty index. */
+export function openRecordIndex(options: RecordOptions): RecordIndex {
+  const state: State = { entities: new Map(), owners: new Map(), apexes: new Map() }
+  const steps = (wanted: Wanted, version: number): RecordSteps => ({
+    add: () => change(state, { wanted, version, ttlSeconds: options.config.ttlSeconds, pass: addPass }),
+    remove: () => change(state, { wanted, version, ttlSeconds: options.config.ttlSeconds, pass: removePass }),
+  })
+  return {
+    apply: (change) => steps(wantedOfChange(change, options), change.next.version),
+    reconcile: (snapshot) => {
+      const wanted = new Map(wantedOfAll(snapshot, options))
+      for (const key of state.entities.keys()) if (!wanted.has(key)) wanted.set(key, new Map())
+      return steps(wanted, snapshot.version)
+    },
+  }
+}
+
+/** Names and zones that a pass touched. */
+interface Touched {
+  readonly owners: Map<NameKey, Name>
+  readonly added: Name[]
+  readonly removed: Name[]
+}
+
+type Pass = (state: State, wanted: Wanted, touched: Touched) => void
+
+function change(
+  state: State,
+  plan: { readonly wanted: Wanted; readonly version: number; readonly ttlSeconds: number; readonly pass: Pass },
+): ZoneChange {
+  const touched: Touched = { owners: new Map(), added: [], removed: [] }
+  plan.pass(state, plan.wanted, touched)
+  const owners = [...touched.owners].map(
+    ([key, owner]): OwnerChange => ({ owner, rrsets: rrsetsOf(state.owners.get(key), plan.ttlSeconds) }),
+  )
+  return { version: plan.version, owners, apexes: { added: touched.added, removed: touched.removed } }
+}
+
+const addPass: Pass = (state, wanted, touched) => {
+  for (const [entity, contributions] of wanted) {
+    const held = state.entities.get(entity)
+    const together = new Map(held)
+    for (const [key, contribution] of contributions) {
+      if (together.has(key)) continue
+      together.set(key, contribution)
+      increase(state, { key, contribution }, touched)
+    }
+    if (together.size > 0) state.entities.set(entity, together)
+  }
+}
+
+const removePass: Pass = (state, wanted, touched) => {
+  for (const [entity, contributions] of wanted) {
+    const kept = new Map<string, Contribution>()
+    for (const [key, contribution] of state.entities.get(entity) ?? []) {
+      if (contributions.has(key)) kept.set(key, contribution)
+      else decrease(state, { key, contribution }, touched)
+    }
+    if (kept.size > 0) state.entities.set(entity, kept)
+    else state.entities.delete(entity)
+  }
+}
+
+interface Keyed {
+  readonly key: string
+  readonly contribution: Contribution
+}
+
+function increase(state: State, { key, contribution }: Keyed, touched: Touched): void {
+  const { owner } = contribution
+  const ownerKey = nameKey(owner)
+  if (contribution.kind === 'apex') {
+    const apex = state.apexes.get(ownerKey)
+    if (apex !== undefined) apex.count++
+    else {
+      state.apexes.set(ownerKey, { owner, count: 1 })
+      touched.added.push(owner)
+    }
+    return
+  }
+  const entry = state.owners.get(ownerKey) ?? { owner, records: new Map() }
+  state.owners.set(ownerKey, entry)
+  const record = entry.records.get(key)
+  if (record !== undefined) {
+    record.count++
+    return
+  }
+  entry.records.set(key, { data: contribution.data, count: 1 })
+  touched.owners.set(ownerKey, entry.owner)
+}
+
+function decrease(state: State, { key, contribution }: Keyed, touched: Touched): void {
+  const ownerKey = nameKey(contribution.owner)
+  if (contribution.kind === 'apex') {
+    const apex = state.apexes.get(ownerKey)
+    if (apex === undefined || --apex.count > 0) return
+    state.apexes.delete(ownerKey)
+    touched.removed.push(apex.owner)
+    return
+  }
+  const entry = state.owners.get(ownerKey)
+  const record = entry?.records.get(key)
+  if (entry === undefined || record === undefined || --record.count > 0) return
+  entry.records.delete(key)
+  if (entry.records.size === 0) state.owners.delete(ownerKey)
+  touched.owners.set(ownerKey, entry.owner)
+}
+
+function rrsetsOf(entry: OwnerEntry | undefined, ttlSeconds: number): readonly RrSet[] {
+  const byCode = new Map<number, Rdata[]>()
+  for (const { data } of entry?.records.values() ?? []) {
+    const list = byCode.get(rdataCode(data))
+    if (list === undefined) byCode.set(rdataCode(data), [data])
+    else list.push(data)
+  }
+  return [...byCode].map(([code, data]) => ({ code, ttlSeconds, data }))
+}

@@ -1,0 +1,119 @@
+import { type NodeName, type TaskId } from '../../core/model/ids.ts'
+import { type ClusterSnapshot, type Node, type RunningTask, type SnapshotDelta } from '../../core/model/snapshot.ts'
+import { type NamesConfig } from './config.ts'
+import {
+  masterContributions,
+  networkContributions,
+  nodeContributions,
+  staticContributions,
+  vipContributions,
+} from './generate.ts'
+import { taskContributions } from './generate-task.ts'
+import { type Contribution, contributionKey } from './owned.ts'
+
+/** What records depend on besides the snapshot. */
+export interface RecordOptions {
+  readonly self: NodeName
+  readonly config: NamesConfig
+  /** First 5 characters of zbase32(sha1(task id)). */
+  readonly hash: (taskId: string) => string
+}
+
+/** From a snapshot to the next: structurally the node pipeline's change. */
+export interface RecordChange {
+  readonly previous: ClusterSnapshot
+  readonly next: ClusterSnapshot
+  readonly delta: SnapshotDelta
+}
+
+/** Identity of what contributes: `task ID`, `node NAME`, `network NAME`, `vip KEY`, `masters`, `static`. */
+export type EntityKey = string
+
+/** What each entity should contribute, by contribution key; empty: nothing any more. */
+export type Wanted = ReadonlyMap<EntityKey, ReadonlyMap<string, Contribution>>
+
+/** Of all entities that the change may concern. A node's or leader's address is part of its tasks' records. */
+export function wantedOfChange(change: RecordChange, options: RecordOptions): Wanted {
+  const { previous, next, delta } = change
+  const wanted = new Map<EntityKey, ReadonlyMap<string, Contribution>>()
+  wanted.set('static', byKey(staticContributions(options)))
+  const want = (key: EntityKey, list: readonly Contribution[]) => wanted.set(key, byKey(list))
+  const generate = generator(next, options)
+  for (const name of keysOf(delta.networks)) want(`network ${name}`, generate.network(name))
+  for (const name of keysOf(delta.nodes)) want(`node ${name}`, generate.node(name))
+  for (const key of keysOf(delta.vips)) want(`vip ${key}`, generate.vip(key))
+  if (keysOf(delta.nodes).some((name) => mastersDiffer(previous.nodes.get(name), next.nodes.get(name)))) {
+    want('masters', masterContributions(next.nodes.values(), options))
+  }
+  for (const id of [...keysOf(delta.tasks), ...movedTasks(change)]) want(`task ${id}`, generate.task(id))
+  return wanted
+}
+
+/** Of the whole snapshot. */
+export function wantedOfAll(snapshot: ClusterSnapshot, options: RecordOptions): Wanted {
+  const wanted = new Map<EntityKey, ReadonlyMap<string, Contribution>>()
+  const generate = generator(snapshot, options)
+  wanted.set('static', byKey(staticContributions(options)))
+  wanted.set('masters', byKey(masterContributions(snapshot.nodes.values(), options)))
+  for (const name of snapshot.networks.keys()) wanted.set(`network ${name}`, byKey(generate.network(name)))
+  for (const name of snapshot.nodes.keys()) wanted.set(`node ${name}`, byKey(generate.node(name)))
+  for (const key of snapshot.vips.keys()) wanted.set(`vip ${key}`, byKey(generate.vip(key)))
+  for (const id of snapshot.tasks.keys()) wanted.set(`task ${id}`, byKey(generate.task(id)))
+  return wanted
+}
+
+/** Contributions of single entities of a snapshot; none for those that it lacks. */
+function generator(snapshot: ClusterSnapshot, options: RecordOptions) {
+  const { config, hash } = options
+  const leaderAddress = leaderOf(snapshot)?.underlay
+  const none: readonly Contribution[] = []
+  return {
+    network: (name: string) => ofPresent(find(snapshot.networks, name), networkContributions) ?? none,
+    node: (name: string) => ofPresent(find(snapshot.nodes, name), (node) => nodeContributions(node, options)) ?? none,
+    vip: (key: string) => ofPresent(snapshot.vips.get(key), (vip) => vipContributions(vip, options)) ?? none,
+    task: (id: TaskId) => {
+      const context = (task: RunningTask) => ({
+        config,
+        hash,
+        leaderAddress,
+        agentAddress: snapshot.nodes.get(task.node)?.underlay,
+      })
+      return ofPresent(snapshot.tasks.get(id), (task) => taskContributions(task, context(task))) ?? none
+    },
+  }
+}
+
+function find<Value>(map: ReadonlyMap<string, Value>, key: string): Value | undefined {
+  return map.get(key)
+}
+
+function ofPresent<In, Out>(value: In | undefined, make: (value: In) => Out): Out | undefined {
+  return value === undefined ? undefined : make(value)
+}
+
+function keysOf<Key>(delta: { readonly upserts: ReadonlyMap<Key, unknown>; readonly removals: ReadonlySet<Key> }) {
+  return [...delta.upserts.keys(), ...delta.removals]
+}
+
+function mastersDiffer(before: Node | undefined, after: Node | undefined): boolean {
+  return before?.master !== after?.master || (after?.master !== undefined && before?.underlay !== after.underlay)
+}
+
+/** Tasks whose node came, went or changed its address; all tasks when the leader moved. */
+function movedTasks({ previous, next, delta }: RecordChange): readonly TaskId[] {
+  const moved = new Set(
+    keysOf(delta.nodes).filter((name) => previous.nodes.get(name)?.underlay !== next.nodes.get(name)?.underlay),
+  )
+  const leaderMoved = leaderOf(previous)?.underlay !== leaderOf(next)?.underlay
+  if (moved.size === 0 && !leaderMoved) return []
+  return [...next.tasks.values()].filter(({ node }) => leaderMoved || moved.has(node)).map(({ id }) => id)
+}
+
+function leaderOf(snapshot: ClusterSnapshot): Node | undefined {
+  for (const node of snapshot.nodes.values()) if (node.master === 'leader') return node
+  return undefined
+}
+
+function byKey(list: readonly Contribution[]): ReadonlyMap<string, Contribution> {
+  return new Map(list.map((contribution) => [contributionKey(contribution), contribution]))
+}

@@ -1,0 +1,122 @@
+import { dnsClass, headerBytes, maxMessageBytes, metaType, opcode, plainUdpBytes, rcode } from '../dns/constants.ts'
+import { type Edns } from '../dns/edns.ts'
+import { decodeHeader, decodeMessage, encodeMessage, type Message, type MessageHeader } from '../dns/message.ts'
+import { lookup, type Found } from './lookup.ts'
+import { type ZoneReader } from './zone-store.ts'
+
+/** What an answer depends on besides the query. */
+export interface AnswerContext {
+  readonly zones: ZoneReader
+  readonly transport: 'udp' | 'tcp'
+  /** Counts up from answer to answer: where rotated RRsets begin. */
+  readonly rotation: number
+  /** Whether foreign names are resolved for the client: RA is set. */
+  readonly recursion: 'none' | 'forwarded'
+}
+
+/** What becomes of a query. */
+export type Answer =
+  | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly rcode: number }
+  /** A well-formed question for a name of no zone of ours. */
+  | { readonly kind: 'foreign'; readonly query: Message }
+  /** No query at all: too short, or itself a response (answering could make two servers talk for ever). */
+  | { readonly kind: 'drop' }
+
+/** The largest UDP response that is sent, whatever the client offers. Larger ones go over TCP. */
+export const maxUdpBytes = 4096
+
+/** What we say that we take over UDP ourselves. Source: DNS flag day 2020. */
+const ownUdpSizeBytes = 1232
+
+/**
+ * The response to a packet. Pure: the same zones, packet and context give the same octets. Never throws, whatever the
+ * packet is: malformed ones get FORMERR. RFC 1035 §4, 2308, 6891, 8482.
+ */
+export function answer(packet: Uint8Array, context: AnswerContext): Answer {
+  if (packet.length < headerBytes) return { kind: 'drop' }
+  const header = decodeHeader(packet)
+  if (header.response) return { kind: 'drop' }
+  const query = tryDecode(packet)
+  if (header.opcode !== opcode.QUERY) return bare(header, { query, context, code: rcode.NOTIMP })
+  if (query === undefined) return bare(header, { query, context, code: rcode.FORMERR })
+  return answerQuery(query, context)
+}
+
+/** A response of the given code without records: for queries that only later turn out not to be answerable. */
+export function refuse(query: Message, context: AnswerContext, code: number): Answer {
+  return bare(query, { query, context, code })
+}
+
+function tryDecode(packet: Uint8Array): Message | undefined {
+  try {
+    return decodeMessage(packet)
+  } catch {
+    return undefined // ERR_DNS_FORMAT: the caller answers FORMERR
+  }
+}
+
+function answerQuery(query: Message, context: AnswerContext): Answer {
+  const [question, second] = query.questions
+  if (question === undefined || second !== undefined) return refuse(query, context, rcode.FORMERR)
+  if (query.edns !== undefined && query.edns.version > 0) return refuse(query, context, rcode.BADVERS)
+  if (question.class !== dnsClass.IN) return refuse(query, context, rcode.REFUSED)
+  const { type } = question
+  if (type === metaType.OPT || type === 0) return refuse(query, context, rcode.FORMERR)
+  if (type === metaType.AXFR || type === metaType.IXFR) return refuse(query, context, rcode.REFUSED)
+  if (type >= 128 && type < metaType.ANY) return refuse(query, context, rcode.NOTIMP)
+  const found = lookup(context.zones, question, context.rotation)
+  if (found === undefined) return { kind: 'foreign', query }
+  return reply(responseTo(query, context, found), query, context)
+}
+
+/** A response with nothing but its code; it echoes the question when there was exactly one. */
+function bare(
+  header: MessageHeader,
+  options: { readonly query: Message | undefined; readonly context: AnswerContext; readonly code: number },
+): Answer {
+  const { query, context, code } = options
+  const empty: Found = { code, authoritative: false, answers: [], authorities: [], additionals: [] }
+  const basis: Message = query ?? { ...header, questions: [], answers: [], authorities: [], additionals: [] }
+  const questions = basis.questions.length === 1 ? basis.questions : []
+  return reply(responseTo({ ...basis, questions }, context, empty), basis, context)
+}
+
+function responseTo(query: Message, { recursion }: AnswerContext, found: Found): Message {
+  const response = {
+    id: query.id,
+    response: true,
+    opcode: query.opcode,
+    authoritative: found.authoritative,
+    truncated: false,
+    recursionDesired: query.recursionDesired,
+    recursionAvailable: recursion === 'forwarded',
+    authenticData: false,
+    checkingDisabled: false,
+    rcode: found.code,
+    questions: query.questions,
+    answers: found.answers,
+    authorities: found.authorities,
+    additionals: found.additionals,
+  }
+  return query.edns === undefined ? response : { ...response, edns: ownEdns(query.edns) }
+}
+
+/** Our OPT: DO comes back as it was (RFC 3225 §3), options that we do not know stay unanswered (RFC 6891 §6.1.2). */
+function ownEdns(theirs: Edns): Edns {
+  return { udpSizeBytes: ownUdpSizeBytes, version: 0, dnssecOk: theirs.dnssecOk, options: [] }
+}
+
+function reply(response: Message, query: Message, context: AnswerContext): Answer {
+  return {
+    kind: 'reply',
+    bytes: encodeMessage(response, { limitBytes: limitBytes(query, context.transport) }),
+    rcode: response.rcode,
+  }
+}
+
+/** How large the response may be. RFC 6891 §6.2.3: an offer below 512 means 512. */
+export function limitBytes(query: { readonly edns?: Edns }, transport: 'udp' | 'tcp'): number {
+  if (transport === 'tcp') return maxMessageBytes
+  if (query.edns === undefined) return plainUdpBytes
+  return Math.min(Math.max(query.edns.udpSizeBytes, plainUdpBytes), maxUdpBytes)
+}

@@ -1,0 +1,70 @@
+import { type Clock, systemClock } from '../../core/base/clock.ts'
+import { hasCode } from '../../core/base/errors.ts'
+import { type Ip } from '../../core/base/ip.ts'
+import { makeResponder, type Responder, type ResponderOptions } from './respond.ts'
+import { defaultTcpLimits, openTcpListener, type TcpLimits } from './tcp.ts'
+import { type Listener, openUdpListener } from './udp.ts'
+
+/** A DNS server over some zones. */
+export interface DnsServerOptions extends ResponderOptions {
+  /** Each is bound for UDP and TCP; they must be on the machine (in the namespace) already. */
+  readonly addresses: readonly Ip[]
+  /** 0: any port that is free for both; for tests. */
+  readonly port: number
+  readonly clock?: Clock
+  readonly tcp?: Partial<TcpLimits>
+}
+
+/** A running DNS server. */
+export interface DnsServer {
+  readonly endpoints: readonly { readonly address: Ip; readonly port: number }[]
+  /** Stops answering and closes every connection. */
+  close(): Promise<void>
+}
+
+/** How often a free pair of ports is looked for. */
+const portAttempts = 20
+
+/**
+ * Starts to answer on all addresses.
+ * @throws ERR_DNS_LISTEN when one can't be bound; nothing stays open then
+ */
+export async function openDnsServer(options: DnsServerOptions): Promise<DnsServer> {
+  const respond = makeResponder(options)
+  const opened: Listener[] = []
+  const endpoints: { readonly address: Ip; readonly port: number }[] = []
+  try {
+    for (const address of options.addresses) {
+      const pair = await openPair({ ...options, address, respond })
+      opened.push(...pair)
+      endpoints.push({ address, port: pair[0].port })
+    }
+  } catch (error) {
+    await Promise.all(opened.map((listener) => listener.close()))
+    throw error
+  }
+  options.log.info({ endpoints }, 'DNS server answers')
+  return {
+    endpoints,
+    close: async () => {
+      await Promise.all(opened.map((listener) => listener.close()))
+    },
+  }
+}
+
+async function openPair(
+  options: DnsServerOptions & { readonly address: Ip; readonly respond: Responder },
+): Promise<readonly [Listener, Listener]> {
+  const limits = { ...defaultTcpLimits, ...options.tcp }
+  const clock = options.clock ?? systemClock
+  for (let attempt = 1; ; attempt++) {
+    const udp = await openUdpListener(options)
+    try {
+      return [udp, await openTcpListener({ ...options, port: udp.port, clock, limits })]
+    } catch (error) {
+      await udp.close()
+      const taken = error instanceof Error && hasCode(error.cause, 'EADDRINUSE')
+      if (options.port !== 0 || !taken || attempt === portAttempts) throw error
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import { type Name, nameKey, type NameKey, parentKey } from '../dns/name.ts'
+import { type RdataOf } from '../dns/rdata.ts'
+import { type RrSet, type ZoneChange } from '../records/zone-change.ts'
+
+/** A zone that is served here. */
+export interface Zone {
+  readonly apex: Name
+  /** `loading`: ours, but nothing was ever told about it: SERVFAIL, never a false "no such name". */
+  readonly state: 'loading' | 'ready'
+  readonly soa: RdataOf<'SOA'>
+}
+
+/** What answers are made from. */
+export interface ZoneReader {
+  /** The zone that a name belongs to: the deepest one at or above it. */
+  zoneOf(key: NameKey): Zone | undefined
+  /** RRsets of an owner name; `undefined` where it has none. */
+  rrsets(key: NameKey): readonly RrSet[] | undefined
+  /** True when the name has records, or a name below it has: then it is no NXDOMAIN (RFC 8020). */
+  exists(key: NameKey): boolean
+  /** Grows with every change; what was derived from an older one is stale. */
+  revision(): number
+}
+
+/** Zones that change. */
+export interface ZoneStore extends ZoneReader {
+  apply(change: ZoneChange): void
+  /** Owner names with their RRsets: for listing. */
+  owners(): IterableIterator<readonly [NameKey, readonly RrSet[]]>
+}
+
+/** Fixed parts of the SOA records. RFC 1035 §3.3.13. */
+export interface ZoneAuthority {
+  /** Name of the primary server of a zone. */
+  readonly mname: (apex: Name) => Name
+  readonly rname: (apex: Name) => Name
+  readonly negativeTtlSeconds: number
+}
+
+/** TTL of NS records. Source: reference/dns-proxy.md, Zones. */
+const nsTtlSeconds = 3600
+
+/** Source: Mesos-DNS defaults, reference/mesos-dns.md. */
+const soaTimes = { refreshSeconds: 60, retrySeconds: 600, expireSeconds: 86400 } as const
+
+/** An empty store; `expected` are zones that are ours from the start, before anything is known of them. */
+export function openZoneStore(options: {
+  readonly authority: ZoneAuthority
+  readonly expected: readonly Name[]
+  readonly ttlSeconds: number
+}): ZoneStore {
+  const { authority } = options
+  const owners = new Map<NameKey, readonly RrSet[]>()
+  const below = new Map<NameKey, number>()
+  const apexes = new Map<NameKey, { readonly apex: Name; readonly state: Zone['state'] }>()
+  for (const apex of options.expected) apexes.set(nameKey(apex), { apex, state: 'loading' })
+  let version = 0
+  let revision = 0
+  const soaOf = (apex: Name): RdataOf<'SOA'> => ({
+    type: 'SOA',
+    mname: authority.mname(apex),
+    rname: authority.rname(apex),
+    serial: version % 2 ** 32,
+    ...soaTimes,
+    minimumSeconds: authority.negativeTtlSeconds,
+  })
+  const apexRrsets = (apex: Name): readonly RrSet[] => [
+    { code: 6, ttlSeconds: options.ttlSeconds, data: [soaOf(apex)] },
+    { code: 2, ttlSeconds: nsTtlSeconds, data: [{ type: 'NS', target: authority.mname(apex) }] },
+  ]
+  const setOwner = (owner: Name, rrsets: readonly RrSet[]) => {
+    const key = nameKey(owner)
+    if (owners.has(key) !== rrsets.length > 0) countAncestors(below, key, rrsets.length > 0 ? 1 : -1)
+    if (rrsets.length > 0) owners.set(key, rrsets)
+    else owners.delete(key)
+  }
+  return {
+    zoneOf: (key) => {
+      for (let at: NameKey | undefined = key; at !== undefined; at = parentKey(at)) {
+        const zone = apexes.get(at)
+        if (zone !== undefined) return { ...zone, soa: soaOf(zone.apex) }
+      }
+      return undefined
+    },
+    rrsets: (key) => {
+      const zone = apexes.get(key)
+      const own = owners.get(key)
+      return zone === undefined ? own : [...apexRrsets(zone.apex), ...(own ?? [])]
+    },
+    exists: (key) => owners.has(key) || apexes.has(key) || below.has(key),
+    revision: () => revision,
+    apply: (change) => {
+      revision++
+      version = change.version
+      for (const apex of change.apexes.removed) apexes.delete(nameKey(apex))
+      for (const apex of change.apexes.added) apexes.set(nameKey(apex), { apex, state: 'ready' })
+      for (const { owner, rrsets } of change.owners) setOwner(owner, rrsets)
+    },
+    owners: () => owners.entries(),
+  }
+}
+
+/** Counts a name at each name above it, so that these are known to exist. */
+function countAncestors(below: Map<NameKey, number>, key: NameKey, by: 1 | -1): void {
+  for (let at = parentKey(key); at !== undefined; at = parentKey(at)) {
+    const count = (below.get(at) ?? 0) + by
+    if (count > 0) below.set(at, count)
+    else below.delete(at)
+  }
+}
