@@ -9,14 +9,14 @@ export interface GlobalOptions {
 }
 
 /** Loads a command's module only when it runs: `weft --help` stays quick. */
-function lazy<Args extends readonly unknown[]>(
-  load: () => Promise<(globals: GlobalOptions, ...args: Args) => Promise<void>>,
+function lazy<Options extends GlobalOptions, Args extends readonly unknown[]>(
+  load: () => Promise<(options: Options, ...args: Args) => Promise<void>>,
 ): (...args: unknown[]) => Promise<void> {
   return async (...args) => {
     const command = args.pop()
     if (!(command instanceof Command)) throw new TypeError('commander calls an action with its command last')
     const run = await load()
-    await run(command.optsWithGlobals<GlobalOptions>(), ...(args as unknown as Args))
+    await run(command.optsWithGlobals<Options>(), ...(args.slice(0, -1) as unknown as Args))
   }
 }
 

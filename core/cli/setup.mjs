@@ -22,7 +22,7 @@ const packages = {
     nft: 'nftables',
     nsenter: 'util-linux',
     curl: 'curl',
-    dig: 'bind9-dnsutils',
+    dig: 'bind9-dnsutils', ping: 'iputils-ping',
     perl: 'perl-base',
   },
   test: { tc: 'iproute2', 'redis-server': undefined },

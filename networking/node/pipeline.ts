@@ -1,4 +1,3 @@
-import { diffSnapshots } from '../../core/model/delta.ts'
 import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
 import { type Repair, type SnapshotChange, type Stage, type StageSteps } from './stage.ts'
 
@@ -24,12 +23,12 @@ export class Pipeline {
   }
 
   /**
-   * Programs `next`. The first one, and one after a failure, is compared with the kernel instead of with the snapshot
-   * before: what an earlier process left is adopted where it is right, and swept where it is not.
+   * Programs `change.next`. The first one, and one after a failure, is compared with the kernel instead of with the
+   * snapshot before: what an earlier process left is adopted where it is right, and swept where it is not.
    * @throws AggregateError of all that failed, after everything was tried
    */
-  apply(next: ClusterSnapshot, options: { readonly signal: AbortSignal }): Promise<readonly Repair[]> {
-    return this.#exclusive(() => this.#apply(next, options))
+  apply(change: SnapshotChange, options: { readonly signal: AbortSignal }): Promise<readonly Repair[]> {
+    return this.#exclusive(() => this.#apply(change, options))
   }
 
   /** Reads the kernel back and repairs what differs from what was applied last. */
@@ -37,16 +36,14 @@ export class Pipeline {
     return this.#exclusive(() => this.#audit(this.#current, options))
   }
 
-  async #apply(next: ClusterSnapshot, options: { readonly signal: AbortSignal }): Promise<readonly Repair[]> {
-    const previous = this.#current
-    const change: SnapshotChange = { previous, next, delta: diffSnapshots(previous, next) }
+  async #apply(change: SnapshotChange, options: { readonly signal: AbortSignal }): Promise<readonly Repair[]> {
     const steps = this.#stages.map((stage) => stage.plan(change))
-    this.#current = next
-    if (this.#inDoubt) return this.#audit(next, options)
+    this.#current = change.next
+    if (this.#inDoubt) return this.#audit(change.next, options)
     const errors = await perform(steps, options)
     if (errors.length === 0) return []
     this.#inDoubt = true
-    throw new AggregateError(errors, `version ${next.version} is not wholly programmed`)
+    throw new AggregateError(errors, `version ${change.next.version} is not wholly programmed`)
   }
 
   async #audit(snapshot: ClusterSnapshot, options: { readonly signal: AbortSignal }): Promise<readonly Repair[]> {
