@@ -1,7 +1,7 @@
 import { unreachable } from '../../core/base/errors.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, type SnapshotDelta } from '../../core/model/snapshot.ts'
-import { type LinkChange, type RouteOp } from '../netlink/ops.ts'
+import { type LinkChange, type RouteOp, type RouteSpec } from '../netlink/ops.ts'
 import { desiredOverlay, desiredRemote, overlayContext, type OverlayInputs } from './desired.ts'
 import {
   needsRecreation,
@@ -159,8 +159,19 @@ function removeOp(object: OverlayObject): RouteOp {
     case 'nexthop':
       return { kind: 'nexthop.del', id: object.nexthop.id }
     case 'route':
-      return { kind: 'route.del', route: object.route }
+      return { kind: 'route.del', route: routeIdentity(object.route) }
     default:
       return unreachable(object)
+  }
+}
+
+/** Without the nexthop: where that went first, and took the route along, the kernel would call its id invalid. */
+function routeIdentity({ destination, type, protocol, table, metric }: RouteSpec): RouteSpec {
+  return {
+    destination,
+    type,
+    protocol,
+    ...(table === undefined ? {} : { table }),
+    ...(metric === undefined ? {} : { metric }),
   }
 }

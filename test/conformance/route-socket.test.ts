@@ -184,9 +184,10 @@ const cases: Readonly<Record<string, Case>> = {
     t.equal((await routes.routes({ protocol: 4 })).length, 1)
   },
   deletions: async (t, routes) => {
+    const { destination, metric, table, type } = route
     await ok(t, routes, path)
     const deletions: readonly RouteOp[] = [
-      { kind: 'route.del', route },
+      { kind: 'route.del', route: { destination, metric, table, type, protocol } },
       { kind: 'nexthop.del', id: nexthop.id },
       { kind: 'neighbour.del', neighbour },
       { kind: 'fdb.del', fdb },
