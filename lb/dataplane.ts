@@ -6,6 +6,8 @@ export interface RealServer {
   readonly address: Ip
   readonly port: number
   readonly weight: number
+  /** In a container of this node: only such a backend can be chosen for a connection that it opened itself (hairpin). */
+  readonly local?: true
 }
 
 /** A virtual address, port and protocol with its real servers. */
@@ -22,6 +24,12 @@ export function formatVirtualServerKey({ address, port, protocol }: Omit<Virtual
   return `${protocol} ${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
+/** The order of a server's backends: address as text, then port. */
+export function compareBackends(a: RealServer, b: RealServer): number {
+  if (a.address !== b.address) return a.address < b.address ? -1 : 1
+  return a.port - b.port
+}
+
 /** A step to what is wanted. */
 export type LbOp =
   | { readonly kind: 'server.ensure'; readonly server: VirtualServer }
@@ -34,5 +42,21 @@ export interface DataPlane {
   read(options: { readonly signal: AbortSignal }): Promise<readonly VirtualServer[]>
   /** Performs all, atomically where the kernel can. @throws AggregateError of what failed */
   apply(ops: readonly LbOp[], options: { readonly signal: AbortSignal }): Promise<void>
+  /**
+   * Makes all that the data plane owns in the kernel be `servers` and nothing else, whatever it finds there: the audit.
+   * @returns what it had to do, as the commands an operator would type; empty when nothing differed
+   */
+  repair(servers: readonly VirtualServer[], options: { readonly signal: AbortSignal }): Promise<readonly string[]>
   close(): void
+}
+
+/** A flow that conntrack may still lead to a backend that is gone. */
+export interface BalancedFlow {
+  readonly server: Omit<VirtualServer, 'backends'>
+  readonly backend: Omit<RealServer, 'weight' | 'local'>
+}
+
+/** Deletes conntrack entries, so that UDP flows of a removed backend are steered anew. */
+export interface Conntrack {
+  forget(flows: readonly BalancedFlow[], options: { readonly signal: AbortSignal }): Promise<void>
 }

@@ -1,0 +1,66 @@
+import { ipFamily, parseIp } from '../../core/base/ip.ts'
+import { type Protocol } from '../../core/model/task.ts'
+import { elementFields, elementKey, type NftTable } from '../../networking/nft/table.ts'
+import { compareBackends, type RealServer, type VirtualServer } from '../dataplane.ts'
+import { pickChain, refuseChain, setName, type SetRole } from './skeleton.ts'
+
+/** An element of one of our sets. */
+export interface LbElement {
+  readonly set: string
+  readonly key: string
+  readonly value: string
+}
+
+/**
+ * The elements of one virtual server. A server whose backends all have weight 0 keeps its entry, which leads to the chain
+ * that lets the packet go on untranslated, to be refused.
+ */
+export function serverElements(server: VirtualServer): readonly LbElement[] {
+  const family = ipFamily(server.address)
+  const of = (role: SetRole, key: string, value = ''): LbElement => ({ set: setName(role, family), key, value })
+  const service = elementKey(server.address, server.protocol, server.port)
+  const active = server.backends.filter(({ weight }) => weight > 0)
+  const draining = server.backends.filter(({ weight }) => weight === 0)
+  const local = active.filter((backend) => backend.local === true)
+  return [
+    of('service', service, `goto ${active.length === 0 ? refuseChain : pickChain(family, active.length)}`),
+    of('address', server.address),
+    ...active.map(({ address, port }, slot) => of('backend', elementKey(service, slot), elementKey(address, port))),
+    ...draining.map(({ address, port }) => of('draining', elementKey(service, address, port))),
+    ...local.map(({ address }) => of('hairpin', elementKey(address, address))),
+  ]
+}
+
+/** The servers that a table's elements say, whatever made them. Elements that fit no server are passed over. */
+export function readServers(table: NftTable): readonly VirtualServer[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const keys = (role: SetRole) => [...(table.sets.get(setName(role, family))?.elements ?? [])]
+    const hairpin = new Set(keys('hairpin').map(([key]) => elementFields(key)[0]))
+    const servers = new Map<string, VirtualServer & { readonly backends: RealServer[] }>()
+    for (const [key] of keys('service')) {
+      const [address = '', protocol, port] = elementFields(key)
+      servers.set(key, {
+        address: parseIp(address),
+        port: Number(port),
+        protocol: parseProtocol(protocol),
+        backends: [],
+      })
+    }
+    const add = (service: string, fields: readonly string[], weight: number) => {
+      const [address = '', port] = fields
+      const local = weight > 0 && hairpin.has(address) ? ({ local: true } as const) : {}
+      servers.get(service)?.backends.push({ address: parseIp(address), port: Number(port), weight, ...local })
+    }
+    for (const [key, value] of keys('backend')) add(serviceOf(key), elementFields(value), 1)
+    for (const [key] of keys('draining')) add(serviceOf(key), elementFields(key).slice(3), 0)
+    return [...servers.values()].map((server) => ({ ...server, backends: server.backends.toSorted(compareBackends) }))
+  })
+}
+
+function serviceOf(key: string): string {
+  return elementFields(key).slice(0, 3).join(' . ')
+}
+
+function parseProtocol(text: string | undefined): Protocol {
+  return text === 'udp' ? 'udp' : 'tcp'
+}

@@ -1,0 +1,74 @@
+import { errorMessage, AppError } from '../../core/base/errors.ts'
+import { type Nft } from '../../networking/nft/nft.ts'
+import { formatNftOp } from '../../networking/nft/ops.ts'
+import { planNftTable } from '../../networking/nft/plan.ts'
+import { type Conntrack, type DataPlane, type LbOp, type VirtualServer } from '../dataplane.ts'
+import { goneFlows } from '../flows.ts'
+import { readServers } from './elements.ts'
+import { desiredLbTable, type LbState, makeLbState, planLbOps } from './plan.ts'
+import { lbOwner } from './skeleton.ts'
+
+/** What the data plane works with. */
+export interface NftablesPlaneOptions {
+  readonly nft: Nft
+  /** Name of Weft's table of family inet. */
+  readonly table: string
+  /** Absent: UDP flows keep a removed backend until they end. */
+  readonly conntrack?: Conntrack
+}
+
+/** How many elements of one op a repair shows. */
+const shownElements = 8
+
+/**
+ * Virtual servers in nftables (skeleton.ts tells how). Keeps what the kernel has, and sends differences; reads it at first
+ * use and after a failure, when all that is ours is compared and made right.
+ */
+export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOptions): DataPlane {
+  let known: LbState | undefined
+
+  const read = async (signal: AbortSignal) => {
+    const actual = await nft.readTable(table, { signal })
+    return actual === undefined ? [] : readServers(actual)
+  }
+  const repair = async (servers: readonly VirtualServer[], signal: AbortSignal) => {
+    const wanted = makeLbState(servers, known?.picks)
+    known = undefined
+    const actual = await nft.readTable(table, { signal })
+    const ops = planNftTable({ owner: lbOwner, desired: desiredLbTable(wanted), actual })
+    await nft.apply({ table, ops }, { signal })
+    known = wanted
+    return ops.map((op) => `nft ${formatNftOp(table, op, { shown: shownElements })}`)
+  }
+  const learn = async (signal: AbortSignal): Promise<LbState> => {
+    if (known === undefined) await repair(await read(signal), signal) // keeps what an earlier process left; adds the rest
+    if (known === undefined) throw new AppError('ERR_LB_STATE', 'the nftables data plane could not be read')
+    return known
+  }
+  const perform = async (state: LbState, ops: readonly LbOp[], signal: AbortSignal) => {
+    const steps = planLbOps(state, ops)
+    try {
+      await nft.apply({ table, ops: steps }, { signal })
+    } catch (error) {
+      known = undefined
+      signal.throwIfAborted()
+      // Somebody changed our objects, so the difference does not fit: compare with what is there.
+      await repair([...state.servers.values()], signal).catch((again: unknown) => {
+        throw new AggregateError([error, again], `programming virtual servers failed: ${errorMessage(again)}`)
+      })
+    }
+  }
+  return {
+    name: 'nftables',
+    read: async ({ signal }) => read(signal),
+    apply: async (ops, { signal }) => {
+      if (ops.length === 0) return
+      const state = await learn(signal)
+      const gone = goneFlows(state.servers, ops)
+      await perform(state, ops, signal)
+      if (gone.length > 0) await conntrack?.forget(gone, { signal })
+    },
+    repair: async (servers, { signal }) => repair(servers, signal),
+    close: () => undefined, // nft is whose who opened it
+  }
+}

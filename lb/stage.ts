@@ -1,0 +1,102 @@
+import { AppError } from '../core/base/errors.ts'
+import { type Ip } from '../core/base/ip.ts'
+import { type NodeName } from '../core/model/ids.ts'
+import { type ClusterSnapshot } from '../core/model/snapshot.ts'
+import { formatRouteOp } from '../networking/netlink/format.ts'
+import { type RouteOp, type RouteSocket } from '../networking/netlink/ops.ts'
+import { type Repair, type SnapshotChange, type Stage } from '../networking/node/stage.ts'
+import { type DataPlane, type LbOp } from './dataplane.ts'
+import { isVipRoute, planVipRoutes, vipRoute, vipRouteFilter } from './routes.ts'
+import { makeVipIndex, type VipIndex } from './vip/vip-index.ts'
+
+/** What the stage works with. */
+export interface LbStageOptions {
+  /** This node's name: its VTEP address is the source of its own connections to VIPs. */
+  readonly self: NodeName
+  readonly plane: DataPlane
+  readonly routes: RouteSocket
+}
+
+/**
+ * Virtual servers and the routes that make their addresses local. Order: a server with its backends is programmed before
+ * its address is routed, and the address is unrouted before the server goes, so that an address that answers at all leads
+ * to a backend. Backends that leave a server that stays are taken out in `add` already: the sooner the better.
+ */
+export function openLbStage({ self, plane, routes }: LbStageOptions): Stage {
+  const index = makeVipIndex(self)
+  return {
+    name: 'lb',
+    plan: (change) => {
+      const steps = planChange(index, change, self)
+      return {
+        add: async ({ signal }) => {
+          await plane.apply(steps.ensure, { signal })
+          await perform(routes, steps.routed)
+        },
+        remove: async ({ signal }) => {
+          await perform(routes, steps.unrouted)
+          await plane.apply(steps.remove, { signal })
+        },
+      }
+    },
+    audit: async (snapshot, { signal }) => audit({ self, plane, routes }, { index, snapshot, signal }),
+  }
+}
+
+interface LbSteps {
+  readonly ensure: readonly LbOp[]
+  readonly routed: readonly RouteOp[]
+  readonly unrouted: readonly RouteOp[]
+  readonly remove: readonly LbOp[]
+}
+
+function planChange(index: VipIndex, change: SnapshotChange, self: NodeName): LbSteps {
+  const { ensure, remove, routed, unrouted } = index.change(change)
+  const [before, after] = [change.previous.nodes.get(self), change.next.nodes.get(self)]
+  const sourceMoved = before?.vtep.addresses.join() !== after?.vtep.addresses.join()
+  const toRoute: readonly Ip[] = sourceMoved ? index.all(change.next).addresses : routed
+  return {
+    ensure: ensure.map((server) => ({ kind: 'server.ensure', server })),
+    routed: toRoute.map((address) => ({ kind: 'route.replace', route: vipRoute(address, after) })),
+    // Without a source: the route goes whatever source it has.
+    unrouted: unrouted.map((address) => ({ kind: 'route.del', route: vipRoute(address, undefined) })),
+    remove: remove.map((server) => ({ kind: 'server.remove', server })),
+  }
+}
+
+interface AuditRound {
+  readonly index: VipIndex
+  readonly snapshot: ClusterSnapshot
+  readonly signal: AbortSignal
+}
+
+async function audit(
+  { self, plane, routes }: LbStageOptions,
+  { index, snapshot, signal }: AuditRound,
+): Promise<readonly Repair[]> {
+  const { servers, addresses } = index.all(snapshot)
+  const node = snapshot.nodes.get(self)
+  const desired = addresses.map((address) => vipRoute(address, node))
+  const actual = (await routes.routes(vipRouteFilter)).filter(isVipRoute)
+  const { add, remove } = planVipRoutes(desired, actual)
+  await perform(routes, remove)
+  const repaired = await plane.repair(servers, { signal })
+  await perform(routes, add)
+  return [...remove.map(formatRouteOp), ...repaired, ...add.map(formatRouteOp)].map((operation) => ({
+    stage: 'lb',
+    operation,
+  }))
+}
+
+/** @throws AggregateError with an ERR_LB_ROUTE for each op that failed, after all were tried */
+async function perform(routes: RouteSocket, ops: readonly RouteOp[]): Promise<void> {
+  if (ops.length === 0) return
+  const outcomes = await routes.perform(ops)
+  const errors = ops.flatMap((op, i) => {
+    const outcome = outcomes[i]
+    if (outcome === undefined || outcome.ok) return []
+    const text = `${formatRouteOp(op)}: ${outcome.error.message}`
+    return [new AppError('ERR_LB_ROUTE', `a VIP's route could not be changed: ${text}`, { cause: outcome.error })]
+  })
+  if (errors.length > 0) throw new AggregateError(errors, errors.map(({ message }) => message).join('; '))
+}

@@ -1,0 +1,131 @@
+import { cidrContains } from '../../core/base/cidr.ts'
+import { hasCode } from '../../core/base/errors.ts'
+import { type Ip, ipFamily } from '../../core/base/ip.ts'
+import { type NodeName } from '../../core/model/ids.ts'
+import { type ClusterSnapshot, isServing, type RunningTask } from '../../core/model/snapshot.ts'
+import { type DiscoveryPort, type Protocol } from '../../core/model/task.ts'
+import { isVipKey, parseVipLabel, vipKey, type VipSpec } from '../../core/model/vip.ts'
+import { compareBackends, formatVirtualServerKey, type RealServer, type VirtualServer } from '../dataplane.ts'
+
+/** A task's backend of one virtual server. */
+export interface VipBackend {
+  readonly server: Omit<VirtualServer, 'backends'>
+  readonly backend: RealServer
+}
+
+/** Every virtual server that the snapshot asks for, as node `self` programs it, sorted by key. */
+export function desiredServers(snapshot: ClusterSnapshot, self: NodeName): readonly VirtualServer[] {
+  const groups = new Map<string, VipBackend[]>()
+  for (const task of snapshot.tasks.values()) {
+    for (const one of taskBackends(task, snapshot, self)) {
+      const key = formatVirtualServerKey(one.server)
+      const group = groups.get(key)
+      if (group === undefined) groups.set(key, [one])
+      else group.push(one)
+    }
+  }
+  const keys = [...groups.keys()].toSorted()
+  return keys.map((key) => mergeBackends(groups.get(key) ?? [])).filter((server) => server !== undefined)
+}
+
+/**
+ * One virtual server of the backends that tasks, perhaps of several frameworks, give it: sorted, each address and port
+ * once, serving when any of its tasks serves. @returns undefined when there are none
+ */
+export function mergeBackends(group: Iterable<VipBackend>): VirtualServer | undefined {
+  const backends = new Map<string, RealServer>()
+  let server: VipBackend['server'] | undefined
+  for (const one of group) {
+    server ??= one.server
+    const key = `${one.backend.address} ${one.backend.port}`
+    const other = backends.get(key)
+    if (other === undefined || other.weight < one.backend.weight) backends.set(key, one.backend)
+  }
+  return server && { ...server, backends: [...backends.values()].toSorted(compareBackends) }
+}
+
+/**
+ * What one task puts behind VIPs: for each label of a discovery port whose key starts with VIP, each protocol of the port,
+ * each address of the VIP. A named VIP that has no address yet gives nothing, and so does a malformed label (the master
+ * refuses those) or an address that must not be a VIP. Source: dcos-net, dcos_l4lb_mesos_poller (reference/vip-load-balancer.md).
+ */
+export function taskBackends(task: RunningTask, snapshot: ClusterSnapshot, self: NodeName): readonly VipBackend[] {
+  const found: VipBackend[] = []
+  for (const discoveryPort of task.discovery?.ports ?? []) {
+    for (const spec of portVips(discoveryPort)) {
+      for (const address of vipAddresses(spec, task.framework, snapshot)) {
+        for (const protocol of discoveryPort.protocols) {
+          const server = { address, port: spec.port, protocol }
+          const places = portPlaces(discoveryPort, { task, snapshot, self, protocol })
+          found.push(
+            ...places
+              .filter((place) => ipFamily(place.address) === ipFamily(address))
+              .map((backend) => ({ server, backend })),
+          )
+        }
+      }
+    }
+  }
+  return found
+}
+
+/**
+ * True for an address that the cluster itself uses: made a VIP, it would take the node's or a container's traffic away.
+ * Also for those that are never a service's: unspecified, loopback, link-local, multicast and above.
+ */
+export function isReservedVip(address: Ip, { nodes, networks }: Pick<ClusterSnapshot, 'nodes' | 'networks'>): boolean {
+  if (/^(0|127|169\.254|22[4-9]|23\d|24\d|25[0-5])\.|^(::1?$|fe[89ab].:|ff..:)/.test(address)) return true
+  for (const { underlay, vtep } of nodes.values())
+    if (underlay === address || vtep.addresses.includes(address)) return true
+  for (const { subnets } of networks.values()) if (subnets.some((subnet) => cidrContains(subnet, address))) return true
+  return false
+}
+
+/** The named VIPs that a task's ports ask for, as keys of the snapshot's `vips`. */
+export function taskVipKeys(task: RunningTask): readonly string[] {
+  const specs = (task.discovery?.ports ?? []).flatMap(portVips)
+  return specs.flatMap((spec) => (spec.kind === 'named' ? [vipKey(spec.name, task.framework)] : []))
+}
+
+function portVips({ labels }: DiscoveryPort): readonly VipSpec[] {
+  return Object.entries(labels).flatMap(([key, value]) => {
+    if (!isVipKey(key)) return []
+    try {
+      return [parseVipLabel(value)]
+    } catch (error) {
+      if (hasCode(error, 'ERR_VIP_LABEL')) return []
+      throw error
+    }
+  })
+}
+
+function vipAddresses(spec: VipSpec, framework: string, snapshot: ClusterSnapshot): readonly Ip[] {
+  if (spec.kind === 'named') return snapshot.vips.get(vipKey(spec.name, framework))?.addresses ?? []
+  return isReservedVip(spec.address, snapshot) ? [] : [spec.address]
+}
+
+interface PortContext {
+  readonly task: RunningTask
+  readonly snapshot: ClusterSnapshot
+  readonly self: NodeName
+  readonly protocol: Protocol
+}
+
+/**
+ * Where a port is reached: in the container's first network when it has one (a host port that a mapping leads to a
+ * container port is reached there too: containers are reachable from every node), else on the node.
+ */
+function portPlaces({ number, labels }: DiscoveryPort, context: PortContext): readonly RealServer[] {
+  const { task, snapshot, self, protocol } = context
+  const weight = isServing(task) ? 1 : 0
+  const network = task.networks[0]
+  const mapping = task.portMappings.find((one) => one.hostPort === number && one.protocol === protocol)
+  const isHostPort = labels['network-scope'] === 'host'
+  if (network !== undefined && network.name !== '' && (!isHostPort || mapping !== undefined)) {
+    const port = isHostPort && mapping !== undefined ? mapping.containerPort : number
+    const local = task.node === self && weight > 0 ? ({ local: true } as const) : {}
+    return network.addresses.map((address) => ({ address, port, weight, ...local }))
+  }
+  const node = snapshot.nodes.get(task.node)
+  return node === undefined ? [] : [{ address: node.underlay, port: number, weight }]
+}
