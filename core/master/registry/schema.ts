@@ -1,0 +1,103 @@
+import { z } from 'zod'
+import { parseCidr } from '../../base/cidr.ts'
+import { AppError } from '../../base/errors.ts'
+import { parseIp } from '../../base/ip.ts'
+import { parseAgentId, parseFrameworkId, parseMac, parseNetworkName, parseNodeName } from '../../model/ids.ts'
+import { type Network, type VipAddress } from '../../model/snapshot.ts'
+import { type AgentRecord, type FrameworkRecord, type NodeRecord } from './state.ts'
+
+/** The store's values are read back by other versions of Weft: they are parsed, not trusted. */
+const text = z.string()
+const natural = z.int().nonnegative()
+const cidrs = z.array(text.transform((value) => parseCidr(value)))
+const ips = z.array(text.transform((value) => parseIp(value)))
+const nodeName = text.transform((value) => parseNodeName(value))
+const agentId = text.transform((value) => parseAgentId(value))
+const frameworkId = text.transform((value) => parseFrameworkId(value))
+const networkName = text.transform((value) => parseNetworkName(value))
+const ip = text.transform((value) => parseIp(value))
+
+const resources = z.object({
+  cpuMillis: natural,
+  memMb: natural,
+  diskMb: natural,
+  ports: z.array(z.object({ begin: natural, end: natural })),
+})
+
+const agent = z.object({
+  id: agentId,
+  nodeName,
+  underlay: ip,
+  total: resources,
+  attributes: z.record(text, text),
+  bootId: text,
+  unreachableSinceMs: z.number().optional(),
+})
+
+const node = z.object({
+  name: nodeName,
+  underlay: ip,
+  vtep: z.object({ addresses: ips, mac: text.transform((value) => parseMac(value)) }),
+  subnets: z.array(z.object({ network: networkName, subnets: cidrs })),
+  agentId: agentId.optional(),
+  daemon: z.boolean(),
+})
+
+const framework = z.object({
+  id: frameworkId,
+  info: z.object({
+    id: frameworkId.optional(),
+    name: text,
+    user: text,
+    roles: z.array(text),
+    failoverTimeoutMs: z.number().nonnegative(),
+    capabilities: z.array(text),
+    hostname: text,
+  }),
+  disconnectedAtMs: z.number().optional(),
+  removed: z.boolean(),
+})
+
+const network = z.object({ name: networkName, vni: natural, subnets: cidrs })
+const vip = z.object({ name: text, framework: text, addresses: ips })
+
+/** Reads one value of each table. @throws ERR_MASTER_REGISTRY for one that this version can't read */
+export interface RegistryParsers {
+  readonly agents: (value: string) => AgentRecord
+  readonly frameworks: (value: string) => FrameworkRecord
+  readonly networks: (value: string) => Network
+  readonly nodes: (value: string) => NodeRecord
+  readonly vips: (value: string) => VipAddress
+}
+
+/** The parsers of all tables. */
+export const registryParsers: RegistryParsers = {
+  agents: (value) => dropAbsent(read(agent, value)),
+  frameworks: (value) => {
+    const record = read(framework, value)
+    return { ...dropAbsent(record), info: dropAbsent(record.info) }
+  },
+  networks: (value) => read(network, value),
+  nodes: (value) => dropAbsent(read(node, value)),
+  vips: (value) => read(vip, value),
+}
+
+/** The same without properties that are undefined: zod says `T | undefined` where the model says absent. */
+type Present<T> = { [Key in keyof T as undefined extends T[Key] ? never : Key]: T[Key] } & {
+  [Key in keyof T as undefined extends T[Key] ? Key : never]?: Exclude<T[Key], undefined>
+}
+
+function dropAbsent<T extends object>(record: T): Present<T> {
+  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as Present<T> // a codec's end
+}
+
+function read<T>(schema: z.ZodType<T>, value: string): T {
+  try {
+    return schema.parse(JSON.parse(value))
+  } catch (cause) {
+    const excerpt = value.slice(0, 200)
+    throw new AppError('ERR_MASTER_REGISTRY', `the store has a value that this version can't read: ${excerpt}`, {
+      cause,
+    })
+  }
+}

@@ -1,0 +1,63 @@
+import { type Ip } from '../../base/ip.ts'
+import { type AgentId, type FrameworkId, type Mac, type NetworkName, type NodeName } from '../../model/ids.ts'
+import { type Resources } from '../../model/resources.ts'
+import { type FrameworkInfo } from '../../model/scheduler.ts'
+import { type Network, type NodeSubnet, type VipAddress } from '../../model/snapshot.ts'
+
+/** An admitted agent. */
+export interface AgentRecord {
+  readonly id: AgentId
+  readonly nodeName: NodeName
+  readonly underlay: Ip
+  readonly total: Resources
+  readonly attributes: Readonly<Record<string, string>>
+  readonly bootId: string
+  /** Wall clock; set while it is unreachable. */
+  readonly unreachableSinceMs?: number
+}
+
+/** A machine and what it was given. Freed only when the machine is removed. */
+export interface NodeRecord {
+  readonly name: NodeName
+  readonly underlay: Ip
+  readonly vtep: { readonly addresses: readonly Ip[]; readonly mac: Mac }
+  readonly subnets: readonly NodeSubnet[]
+  readonly agentId?: AgentId
+  /** A node daemon has subscribed from there: convergence waits for it. */
+  readonly daemon: boolean
+}
+
+/** A framework that subscribed once. */
+export interface FrameworkRecord {
+  readonly id: FrameworkId
+  readonly info: FrameworkInfo
+  /** Wall clock; set while nobody is subscribed. */
+  readonly disconnectedAtMs?: number
+  /** Torn down: its id is never accepted again. */
+  readonly removed: boolean
+}
+
+/** All that a master keeps and can't learn again from agents. */
+export interface RegistryState {
+  readonly agents: ReadonlyMap<AgentId, AgentRecord>
+  readonly frameworks: ReadonlyMap<FrameworkId, FrameworkRecord>
+  readonly networks: ReadonlyMap<NetworkName, Network>
+  readonly nodes: ReadonlyMap<NodeName, NodeRecord>
+  /** By vipKey. Kept while unused, so that a name gets the same address again. */
+  readonly vips: ReadonlyMap<string, VipAddress>
+}
+
+/** Values to be set; undefined removes. */
+export type TableChange<Table> =
+  Table extends ReadonlyMap<infer Key, infer Value> ? ReadonlyMap<Key, Value | undefined> : never
+
+/** What a decision changes. */
+export type RegistryChange = { readonly [Name in keyof RegistryState]?: TableChange<RegistryState[Name]> }
+
+/** A pure decision on the registry. It throws when it refuses. */
+export type Decide = (state: RegistryState) => RegistryChange
+
+/** True when nothing would be written. */
+export function isEmptyChange(change: RegistryChange): boolean {
+  return Object.values(change).every((table) => table.size === 0)
+}

@@ -1,0 +1,98 @@
+import { type Clock } from '../../base/clock.ts'
+import { type Convergence, convergence, type NodeProgress } from '../../model/convergence.ts'
+import { type NodeName } from '../../model/ids.ts'
+import { type SnapshotKeeper } from './keeper.ts'
+
+/** Who has programmed which version, and waiting for it. */
+export interface Progress {
+  connected(node: NodeName): void
+  disconnected(node: NodeName): void
+  applied(node: NodeName, version: number, problem: string): void
+  of(node: NodeName): NodeProgress
+  /** Has `version` reached every node now? */
+  check(version: number): Convergence
+  /**
+   * Waits until it has, or until `timeoutMs` is over; then says who is missing.
+   * @throws AbortError
+   */
+  wait(version: number, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Convergence>
+}
+
+/** What progress needs. */
+export interface ProgressOptions {
+  readonly keeper: SnapshotKeeper
+  /** Nodes that convergence waits for. */
+  readonly waitedFor: () => Iterable<NodeName>
+  readonly clock: Clock
+}
+
+interface Entry {
+  appliedVersion: number
+  problem: string
+  connected: boolean
+}
+
+/** Opens it without knowledge of any node. */
+export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Progress {
+  const entries = new Map<NodeName, Entry>()
+  const waiters = new Set<() => void>()
+  const entryOf = (node: NodeName): Entry => {
+    const found = entries.get(node) ?? { appliedVersion: 0, problem: '', connected: false }
+    entries.set(node, found)
+    return found
+  }
+  const wake = () => {
+    for (const waiter of [...waiters]) waiter()
+  }
+  const of = (node: NodeName): NodeProgress => {
+    const { appliedVersion, problem, connected } = entries.get(node) ?? unknownNode
+    return { node, appliedVersion, connected, ...(problem === '' ? {} : { problem }) }
+  }
+  const check = (version: number) => {
+    const found = convergence(version, [...waitedFor()].map(of))
+    return version > keeper.version() ? { ...found, converged: false } : found
+  }
+  const wait: Progress['wait'] = (version, { timeoutMs, signal }) =>
+    new Promise((resolve, reject) => {
+      signal.throwIfAborted()
+      const finish = (settle: () => void) => {
+        waiters.delete(look)
+        cancel()
+        stopListening()
+        signal.removeEventListener('abort', abort)
+        settle()
+      }
+      const look = () => {
+        const found = check(version)
+        if (found.converged) finish(() => resolve(found))
+      }
+      const abort = () => finish(() => reject(signal.reason))
+      const cancel = clock.after(timeoutMs, () => finish(() => resolve(check(version))))
+      const stopListening = keeper.onPublish(look)
+      signal.addEventListener('abort', abort, { once: true })
+      waiters.add(look)
+      look()
+    })
+  return {
+    connected: (node) => {
+      // What an earlier connection applied says nothing: the daemon may have begun anew. It tells again.
+      entries.set(node, { appliedVersion: 0, problem: '', connected: true })
+    },
+    disconnected: (node) => {
+      entryOf(node).connected = false
+      wake()
+    },
+    applied: (node, version, problem) => {
+      const entry = entryOf(node)
+      // With a problem, the version is the one that failed: what was applied before stays applied.
+      if (problem === '') entry.appliedVersion = Math.max(entry.appliedVersion, version)
+      entry.problem = problem
+      wake()
+    },
+    of,
+    check,
+    wait,
+  }
+}
+
+const unknownNode: Entry = { appliedVersion: 0, problem: '', connected: false }

@@ -1,0 +1,86 @@
+import { cidrParts } from '../../base/cidr.ts'
+import { errorMessage } from '../../base/errors.ts'
+import { type NetworkName } from '../../model/ids.ts'
+import { containsResources, type Resources, subtractResources } from '../../model/resources.ts'
+import { type Network } from '../../model/snapshot.ts'
+import { type TaskInfo } from '../../model/task.ts'
+import { vipNames } from '../networks/vips.ts'
+
+/** What a launch is checked against. */
+export interface LaunchContext {
+  readonly offered: Resources
+  readonly agentId: TaskInfo['agentId']
+  readonly networks: ReadonlyMap<NetworkName, Network>
+  /** Networks that the agent's node has a part of. */
+  readonly nodeNetworks: ReadonlySet<NetworkName>
+  readonly isTaskIdUsed: (info: TaskInfo) => boolean
+}
+
+/** The verdict on each launch, in order: what is left after the good ones, or why a bad one can't be. */
+export interface LaunchVerdicts {
+  readonly accepted: readonly TaskInfo[]
+  readonly refused: readonly { readonly info: TaskInfo; readonly problem: string }[]
+  /** What the accepted leave of the offers. */
+  readonly left: Resources
+}
+
+/** Checks launches one after another; each takes its resources from what the ones before left. */
+export function validateLaunches(launches: readonly TaskInfo[], context: LaunchContext): LaunchVerdicts {
+  const accepted: TaskInfo[] = []
+  const refused: { info: TaskInfo; problem: string }[] = []
+  const ids = new Set<string>()
+  let left = context.offered
+  for (const info of launches) {
+    const problem = ids.has(info.taskId) ? 'the task id is used twice in one call' : findProblem(info, left, context)
+    ids.add(info.taskId)
+    if (problem === undefined) {
+      accepted.push(info)
+      left = subtractResources(left, info.resources)
+    } else {
+      refused.push({ info, problem })
+    }
+  }
+  return { accepted, refused, left }
+}
+
+function findProblem(info: TaskInfo, left: Resources, context: LaunchContext): string | undefined {
+  const { cpuMillis, memMb, diskMb } = info.resources
+  if (![cpuMillis, memMb, diskMb].every((amount) => isUint32(amount))) {
+    return 'resources must be whole numbers, not below 0'
+  }
+  if (cpuMillis === 0 && memMb === 0) return 'the task asks for no resources'
+  if (info.agentId !== context.agentId)
+    return `the offers are of agent ${context.agentId}, the task names ${info.agentId}`
+  if (!containsResources(left, info.resources)) return 'the task needs more than the offers have left'
+  if (context.isTaskIdUsed(info)) return 'the task id is used by a task that has not ended'
+  if (!isUint32(info.killGraceMs)) return 'the kill grace must be whole milliseconds'
+  return findNetworkProblem(info, context) ?? findVipProblem(info)
+}
+
+function findNetworkProblem({ networks }: TaskInfo, context: LaunchContext): string | undefined {
+  const names = networks.map(({ name }) => name)
+  if (new Set(names).size !== names.length) return 'a network is named twice'
+  for (const name of names) {
+    const network = context.networks.get(name)
+    if (network === undefined) return `there is no network "${name}"`
+    if (!context.nodeNetworks.has(name)) {
+      const lengths = network.subnets.map((subnet) => `/${cidrParts(subnet).length}`)
+      return `the agent's node has no part of network "${name}": its ${lengths.join(' and ')} is used up`
+    }
+  }
+  return undefined
+}
+
+function findVipProblem({ discovery }: TaskInfo): string | undefined {
+  try {
+    vipNames(discovery)
+    return undefined
+  } catch (error) {
+    return errorMessage(error) // ERR_VIP_LABEL: its message says what to write
+  }
+}
+
+/** What cluster.proto can carry. */
+function isUint32(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < 2 ** 32
+}
