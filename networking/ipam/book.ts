@@ -23,6 +23,8 @@ export interface LeaseBook {
   lease(key: LeaseKey): Lease | undefined
   leases(): readonly Lease[]
   holder(address: Ip): Lease | undefined
+  /** Whose the node's end is. */
+  linkHolder(hostLink: string): Lease | undefined
   /** Made when first asked for. */
   subnet(subnet: Cidr): SubnetBook
 }
@@ -31,6 +33,7 @@ export interface LeaseBook {
 export function makeLeaseBook(): LeaseBook {
   const leases = new Map<string, Lease>()
   const holders = new Map<Ip, Lease>()
+  const links = new Map<string, Lease>()
   const subnets = new Map<Cidr, SubnetBook>()
   /** Resting addresses of subnets that nobody asked for yet. */
   const loose = new Set<Ip>()
@@ -50,6 +53,7 @@ export function makeLeaseBook(): LeaseBook {
   const free = (key: string) => {
     const lease = leases.get(key)
     leases.delete(key)
+    if (lease !== undefined && links.get(lease.hostLink) === lease) links.delete(lease.hostLink)
     for (const address of lease?.addresses ?? []) {
       if (holders.get(address) !== lease) continue
       holders.delete(address)
@@ -66,6 +70,7 @@ export function makeLeaseBook(): LeaseBook {
     free(key)
     if (entry.op === 'free') return
     leases.set(key, entry.lease)
+    links.set(entry.lease.hostLink, entry.lease)
     for (const address of entry.lease.addresses) {
       holders.set(address, entry.lease)
       restingOf(address).delete(address)
@@ -94,6 +99,7 @@ export function makeLeaseBook(): LeaseBook {
     lease: (key) => leases.get(leaseKeyText(key)),
     leases: () => [...leases.values()],
     holder: (address) => holders.get(address),
+    linkHolder: (hostLink) => links.get(hostLink),
     subnet: (subnet) => subnets.get(subnet) ?? makeSubnet(subnet),
   }
 }

@@ -33,6 +33,8 @@ export interface Leases {
   /** Idempotent. @returns what was released, if anything @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL */
   release(key: LeaseKey): Promise<Lease | undefined>
   get(key: LeaseKey): Lease | undefined
+  /** The lease whose node's end has this name. */
+  linkHolder(hostLink: string): Lease | undefined
   list(): readonly Lease[]
   usage(subnet: Cidr): SubnetUsage
   close(): Promise<void>
@@ -90,6 +92,7 @@ export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<
       return lease
     },
     get: book.lease,
+    linkHolder: book.linkHolder,
     list: book.leases,
     usage: (subnet) => subnetUsage(book, subnet, poolCapacity(subnet)),
     close: journal.close,
