@@ -1,0 +1,81 @@
+/**
+ * `weft agent`: runs tasks of one node. It belongs into the node's network namespace. SIGTERM ends it within a second and
+ * disturbs no task: the next start takes them over.
+ */
+import { mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
+import { createNetns, deleteNetns, isNetns } from '../../networking/netns.ts'
+import { type AgentSession, openAgentSession } from '../api/session.ts'
+import { systemClock } from '../base/clock.ts'
+import { errorMessage } from '../base/errors.ts'
+import { type Logger, openLog } from '../base/log.ts'
+import { Agent } from './agent.ts'
+import { cgroupParent, openCgroups } from './containerizer/cgroup.ts'
+import { chooseRuntime } from './containerizer/choose.ts'
+import { prepareHostView } from './containerizer/host-view.ts'
+import { openOciContainerizer } from './containerizer/oci.ts'
+import { openIdentity } from './identity.ts'
+import { type MasterSession } from './messages.ts'
+import { openContainerNetwork } from './network.ts'
+import { type AgentFlags, parseAgentFlags } from './options.ts'
+import { agentPaths } from './paths.ts'
+
+async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: Logger; signal: AbortSignal }) {
+  mkdirSync(flags.stateDir, { recursive: true, mode: 0o711 })
+  const paths = agentPaths(realpathSync(flags.stateDir))
+  const host = prepareHostView(paths.rootfs, [paths.root, ...flags.hidden])
+  const cgroups = openCgroups(cgroupParent(flags.nodeName, paths.root))
+  const runtime = await chooseRuntime({ paths, host, cgroups })
+  const agent = new Agent({
+    ...at,
+    paths,
+    session,
+    clock: systemClock,
+    identity: openIdentity(paths.identity),
+    node: { nodeName: flags.nodeName, resources: flags.resources, attributes: flags.attributes },
+    underlay: flags.underlay,
+    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    ...(flags.dns.length === 0 ? {} : { hostDns: { nameservers: flags.dns, search: [], options: [] } }),
+    network: openContainerNetwork({
+      confDir: flags.cniConfDir,
+      runner: pluginRunner({ directories: flags.cniBinDirs, env: process.env }),
+      namespaces: { create: createNetns, remove: deleteNetns, exists: isNetns },
+    }),
+    openContainerizer: (onExit) =>
+      openOciContainerizer({ ...at, paths, runtime, host, cgroups, onExit, clock: systemClock }),
+  })
+  await agent.recover()
+  at.log.info({ runtime: runtime.name, limits: runtime.limits, node: flags.nodeName }, 'agent ready')
+  return agent
+}
+
+async function main(): Promise<void> {
+  const flags = parseAgentFlags(process.argv.slice(2))
+  const log = openLog('agent', flags.logLevel)
+  const ending = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => ending.abort())
+  let live: AgentSession | undefined
+  const agent = await openAgent(
+    flags,
+    { send: (report) => live?.send(report) ?? false },
+    { log, signal: ending.signal },
+  )
+  live = openAgentSession({
+    masters: flags.masters,
+    register: () => agent.registration(),
+    onCommand: (command) => agent.command(command),
+    signal: ending.signal,
+    log,
+  })
+  await live.closed
+  await agent.close()
+  log.info({}, 'agent ended; its tasks go on')
+}
+
+try {
+  await main()
+  process.exit(0) // timers and watches of what goes on without us
+} catch (error) {
+  process.stderr.write(`weft agent: ${errorMessage(error)}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,65 @@
+import { join } from 'node:path'
+
+/** Where an agent keeps what; all of it below one directory, so that `weft down` finds and removes all. */
+export interface AgentPaths {
+  readonly root: string
+  /** {@link AgentIdentity} and the chosen runtime. */
+  readonly identity: string
+  /** One folder for each task that is not forgotten yet: its journal, its bundle, its files. */
+  readonly containers: string
+  /** The empty root file system that all containers share: mount points only. */
+  readonly rootfs: string
+  /** What supervisors say: `ID.running`, `ID.pid`, `ID.exit.STATUS`. One directory, so that one inotify watch serves all. */
+  readonly events: string
+  /** State of the OCI runtime. */
+  readonly runtime: string
+  /** Pinned network namespaces, named by container id. */
+  readonly netns: string
+  /** Working directories with `stdout` and `stderr`; they outlive their tasks. */
+  readonly sandboxes: string
+}
+
+/** Paths of one container. */
+export interface ContainerPaths {
+  readonly root: string
+  readonly journal: string
+  readonly bundle: string
+  readonly spec: string
+  readonly hosts: string
+  readonly hostname: string
+  readonly resolvConf: string
+  readonly runtimeLog: string
+  readonly sandbox: string
+  readonly netns: string
+}
+
+/** The layout below a state directory. */
+export function agentPaths(stateDir: string): AgentPaths {
+  return {
+    root: stateDir,
+    identity: join(stateDir, 'agent.json'),
+    containers: join(stateDir, 'containers'),
+    rootfs: join(stateDir, 'rootfs'),
+    events: join(stateDir, 'events'),
+    runtime: join(stateDir, 'runtime'),
+    netns: join(stateDir, 'netns'),
+    sandboxes: join(stateDir, 'sandboxes'),
+  }
+}
+
+/** The layout of one container. */
+export function containerPaths(paths: AgentPaths, containerId: string): ContainerPaths {
+  const root = join(paths.containers, containerId)
+  return {
+    root,
+    journal: join(root, 'journal'),
+    bundle: root,
+    spec: join(root, 'config.json'),
+    hosts: join(root, 'hosts'),
+    hostname: join(root, 'hostname'),
+    resolvConf: join(root, 'resolv.conf'),
+    runtimeLog: join(root, 'runtime.log'),
+    sandbox: join(paths.sandboxes, containerId),
+    netns: join(paths.netns, containerId),
+  }
+}
