@@ -2,7 +2,7 @@ import { ipFamily, parseIp } from '../../core/base/ip.ts'
 import { type Protocol } from '../../core/model/task.ts'
 import { elementFields, elementKey, type NftTable } from '../../networking/nft/table.ts'
 import { compareBackends, type RealServer, type VirtualServer } from '../dataplane.ts'
-import { pickChain, refuseChain, setName, type SetRole } from './skeleton.ts'
+import { pickName, refuseChain, setName, type SetRole, slotName, slotPrefix } from './skeleton.ts'
 
 /** An element of one of our sets. */
 export interface LbElement {
@@ -23,9 +23,13 @@ export function serverElements(server: VirtualServer): readonly LbElement[] {
   const draining = server.backends.filter(({ weight }) => weight === 0)
   const local = active.filter((backend) => backend.local === true)
   return [
-    of('service', service, `goto ${active.length === 0 ? refuseChain : pickChain(family, active.length)}`),
+    of('service', service, `goto ${active.length === 0 ? refuseChain : pickName(family, active.length)}`),
     of('address', server.address),
-    ...active.map(({ address, port }, slot) => of('backend', elementKey(service, slot), elementKey(address, port))),
+    ...active.map(({ address, port }, slot) => ({
+      set: slotName(family, slot),
+      key: service,
+      value: elementKey(address, port),
+    })),
     ...draining.map(({ address, port }) => of('draining', elementKey(service, address, port))),
     ...local.map(({ address }) => of('hairpin', elementKey(address, address))),
   ]
@@ -35,6 +39,7 @@ export function serverElements(server: VirtualServer): readonly LbElement[] {
 export function readServers(table: NftTable): readonly VirtualServer[] {
   return ([4, 6] as const).flatMap((family) => {
     const keys = (role: SetRole) => [...(table.sets.get(setName(role, family))?.elements ?? [])]
+    const slots = [...table.sets.values()].filter(({ name }) => name.startsWith(slotPrefix(family)))
     const hairpin = new Set(keys('hairpin').map(([key]) => elementFields(key)[0]))
     const servers = new Map<string, VirtualServer & { readonly backends: RealServer[] }>()
     for (const [key] of keys('service')) {
@@ -51,7 +56,7 @@ export function readServers(table: NftTable): readonly VirtualServer[] {
       const local = weight > 0 && hairpin.has(address) ? ({ local: true } as const) : {}
       servers.get(service)?.backends.push({ address: parseIp(address), port: Number(port), weight, ...local })
     }
-    for (const [key, value] of keys('backend')) add(serviceOf(key), elementFields(value), 1)
+    for (const { elements } of slots) for (const [key, value] of elements) add(key, elementFields(value), 1)
     for (const [key] of keys('draining')) add(serviceOf(key), elementFields(key).slice(3), 0)
     return [...servers.values()].map((server) => ({ ...server, backends: server.backends.toSorted(compareBackends) }))
   })

@@ -4,7 +4,7 @@ import { planElements } from '../../networking/nft/plan.ts'
 import { type NftChainSpec, type NftTableSpec } from '../../networking/nft/table.ts'
 import { formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
 import { type LbElement, serverElements } from './elements.ts'
-import { lbChains, lbSets, pickChain, pickChainSpec } from './skeleton.ts'
+import { lbChains, lbSets, pickChain, slotChain, slotMap } from './skeleton.ts'
 
 /**
  * What the kernel has, as far as it is known: the base that the next difference is made from. Elements are counted, because
@@ -13,18 +13,26 @@ import { lbChains, lbSets, pickChain, pickChainSpec } from './skeleton.ts'
 export interface LbState {
   readonly servers: Map<string, VirtualServer>
   readonly elements: Map<string, Map<string, CountedValue>>
-  /** Chains that choose, by name. */
-  readonly picks: Map<string, NftChainSpec>
+  /** Numbers of backends that there are chains for. */
+  readonly sizes: LbSizes
 }
+
+/** By IP version. */
+type LbSizes = Readonly<Record<IpFamily, Set<number>>>
 
 interface CountedValue {
   readonly value: string
   readonly count: number
 }
 
-/** The state in which exactly `servers` are programmed; `picks` of an earlier state stay, so that chains don't come and go. */
-export function makeLbState(servers: readonly VirtualServer[], picks: LbState['picks'] = new Map()): LbState {
-  const state: LbState = { servers: new Map(), elements: new Map(), picks: new Map(picks) }
+/** Chains without use that an audit leaves. */
+const keptSizes = 64
+
+/** The state in which exactly `servers` are programmed; the chains of an `earlier` one stay, so that they don't come and go, unless they are many. */
+export function makeLbState(servers: readonly VirtualServer[], earlier?: LbState): LbState {
+  const kept = (family: IpFamily) => [...(earlier?.sizes[family] ?? [])].slice(0, keptSizes)
+  const sizes = { 4: new Set(kept(4)), 6: new Set(kept(6)) }
+  const state: LbState = { servers: new Map(), elements: new Map(), sizes }
   planLbOps(
     state,
     servers.map((server) => ({ kind: 'server.ensure', server })),
@@ -49,20 +57,28 @@ export function planLbOps(state: LbState, ops: readonly LbOp[]): readonly NftOp[
       continue
     }
     state.servers.set(key, op.server)
-    chains.push(...ensurePick(state, op.server))
+    chains.push(...ensureSize(state, op.server))
     for (const element of serverElements(op.server)) count(state, touched, { element, step: 1 })
   }
   return [...chains, ...[...touched].flatMap(([set, keys]) => planTouched(state, set, keys))]
 }
 
 /** The whole table's part, for the audit. */
-export function desiredLbTable({ elements, picks }: LbState): NftTableSpec {
+export function desiredLbTable({ elements, sizes }: LbState): NftTableSpec {
+  const slots = ([4, 6] as const).flatMap((family) => {
+    return Array.from({ length: Math.max(0, ...sizes[family]) }, (_, slot) => ({ family, slot }))
+  })
+  const sets = [...lbSets, ...slots.map(({ family, slot }) => slotMap(family, slot))]
   return {
-    sets: lbSets.map((set) => ({
+    sets: sets.map((set) => ({
       ...set,
       elements: new Map([...(elements.get(set.name) ?? [])].map(([key, { value }]) => [key, value])),
     })),
-    chains: [...lbChains, ...picks.values()],
+    chains: [
+      ...lbChains,
+      ...slots.map(({ family, slot }) => slotChain(family, slot)),
+      ...([4, 6] as const).flatMap((family) => [...sizes[family]].map((size) => pickChain(family, size))),
+    ],
   }
 }
 
@@ -95,15 +111,22 @@ function count(
   else elements.set(key, { value: step > 0 ? value : (present?.value ?? value), count: next })
 }
 
-function ensurePick({ picks }: LbState, { address, backends }: VirtualServer): readonly NftOp[] {
-  const family: IpFamily = ipFamily(address)
+/** The chain for the server's number of backends, and the slots that it leads to. */
+function ensureSize({ sizes }: LbState, { address, backends }: VirtualServer): readonly NftOp[] {
+  const family = ipFamily(address)
   const size = backends.filter(({ weight }) => weight > 0).length
-  const name = pickChain(family, size)
-  if (size === 0 || picks.has(name)) return []
-  const chain = pickChainSpec(family, size)
-  picks.set(name, chain)
+  const known = sizes[family]
+  if (size === 0 || known.has(size)) return []
+  const slots = Math.max(0, ...known)
+  known.add(size)
+  const added = Array.from({ length: Math.max(0, size - slots) }, (_, i) => slots + i)
   return [
-    { kind: 'chain.add', chain: name },
-    ...chain.rules.map((rule): NftOp => ({ kind: 'rule.add', chain: name, rule })),
+    ...added.map((slot): NftOp => ({ kind: 'set.add', set: slotMap(family, slot) })),
+    ...added.flatMap((slot) => addChain(slotChain(family, slot))),
+    ...addChain(pickChain(family, size)),
   ]
+}
+
+function addChain({ name, rules }: NftChainSpec): readonly NftOp[] {
+  return [{ kind: 'chain.add', chain: name }, ...rules.map((rule): NftOp => ({ kind: 'rule.add', chain: name, rule }))]
 }

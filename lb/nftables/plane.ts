@@ -32,7 +32,7 @@ export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOption
     return actual === undefined ? [] : readServers(actual)
   }
   const repair = async (servers: readonly VirtualServer[], signal: AbortSignal) => {
-    const wanted = makeLbState(servers, known?.picks)
+    const wanted = makeLbState(servers, known)
     known = undefined
     const actual = await nft.readTable(table, { signal })
     const ops = planNftTable({ owner: lbOwner, desired: desiredLbTable(wanted), actual })

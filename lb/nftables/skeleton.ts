@@ -1,32 +1,45 @@
 /**
  * The data plane's chains and sets in Weft's table. A first packet for a VIP costs two hash lookups, however many VIPs
- * there are: service → chain for its number of backends → slot, chosen at random → backend. So a backend's coming or going
- * changes a few elements in one transaction and no rule. Later packets follow conntrack and look up nothing.
+ * there are: service → chain for its number of backends → slot, chosen at random → the slot's map: service → backend. So a
+ * backend's coming or going changes a few elements in one transaction and no rule. Later packets follow conntrack and look
+ * up nothing.
  *
  * Rejected: a chain for each service (kube-proxy's way): each change makes and destroys an anonymous map and a rule, and
  * 10,000 services are 10,000 chains to read back. A fixed number of slots for each service: unequal shares, or much memory.
+ * One map whose key has the slot (`… . numgen random mod 3`): it needs a `typeof` declaration, and nft 1.0.6 takes no rule
+ * that looks in such a map once the map is in the kernel ("conflicting protocols specified: tcp vs. th").
  */
 import { type IpFamily } from '../../core/base/ip.ts'
-import { type NftChainSpec, type NftRuleSpec, type NftSetDefinition } from '../../networking/nft/table.ts'
+import { type NftChainSpec, type NftSetDefinition } from '../../networking/nft/table.ts'
 
 /** Prefix of the names of this part's objects in Weft's table. */
 export const lbOwner = 'lb-'
 
 /**
- * What each set or map holds, one for each IP version:
- * `service` VIP, protocol, port → chain; `backend` the same and a slot number → address and port; `draining` backends of
- * weight 0, looked up by no packet: it tells readers which they are; `address` every VIP; `hairpin` addresses of local
- * containers, each with itself.
+ * What each set or map holds, one for each IP version (and of slots one for each number):
+ * `service` VIP, protocol, port → chain; `slot` the same → a backend's address and port; `draining` backends of weight 0,
+ * looked up by no packet: it tells readers which they are; `address` every VIP; `hairpin` addresses of local containers,
+ * each with itself.
  */
-export type SetRole = 'service' | 'backend' | 'draining' | 'address' | 'hairpin'
+export type SetRole = 'service' | 'draining' | 'address' | 'hairpin'
 
 /** Name of a set or map: `lb-service4`. */
 export function setName(role: SetRole, family: IpFamily): string {
   return `${lbOwner}${role}${family}`
 }
 
+/** Name of a slot's map, and of the chain that looks in it: `lb-slot4-0`. */
+export function slotName(family: IpFamily, slot: number): string {
+  return `${slotPrefix(family)}${slot}`
+}
+
+/** What the names of a family's slots begin with. */
+export function slotPrefix(family: IpFamily): string {
+  return `${lbOwner}slot${family}-`
+}
+
 /** Where services with `size` backends of weight over 0 lead: `lb-pick4-3`. */
-export function pickChain(family: IpFamily, size: number): string {
+export function pickName(family: IpFamily, size: number): string {
   return `${lbOwner}pick${family}-${size}`
 }
 
@@ -35,50 +48,50 @@ export const refuseChain = `${lbOwner}none`
 
 const families: readonly IpFamily[] = [4, 6]
 const header = { 4: 'ip', 6: 'ip6' } as const
+const addressType = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const
+const serviceTypes = (family: IpFamily) => [addressType[family], 'inet_proto', 'inet_service']
 const service = (family: IpFamily) => `${header[family]} daddr . meta l4proto . th dport`
 
-/** Definitions of all sets and maps. */
+/** Definitions of all sets and maps but those of slots. */
 export const lbSets: readonly NftSetDefinition[] = families.flatMap((family) => {
-  const address = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
-  const port = ['inet_proto', 'inet_service']
-  const plain = { interval: false }
-  const slots = `${service(family)} . numgen random mod 2 : ${header[family]} daddr . th dport`
-  const set = (role: SetRole, key: readonly string[]): NftSetDefinition => ({
-    ...plain,
+  const set = (role: SetRole, key: readonly string[], value: readonly string[] = []): NftSetDefinition => ({
     name: setName(role, family),
-    kind: 'set',
+    kind: value.length === 0 ? 'set' : 'map',
     key,
-    value: [],
+    value,
+    interval: false,
   })
+  const address = addressType[family]
   return [
-    { ...plain, name: setName('service', family), kind: 'map', key: [address, ...port], value: ['verdict'] },
-    {
-      ...plain,
-      name: setName('backend', family),
-      kind: 'map',
-      key: [address, ...port, 'integer'],
-      value: [address, 'inet_service'],
-      typeOf: slots, // "numgen random mod 2" stands for any slot number: it has no type of its own name
-    },
-    set('draining', [address, ...port, address, 'inet_service']),
+    set('service', serviceTypes(family), ['verdict']),
+    set('draining', [...serviceTypes(family), address, 'inet_service']),
     set('address', [address]),
     set('hairpin', [address, address]),
   ]
 })
 
+/** The map of one slot. */
+export function slotMap(family: IpFamily, slot: number): NftSetDefinition {
+  const value = [addressType[family], 'inet_service']
+  return { name: slotName(family, slot), kind: 'map', key: serviceTypes(family), value, interval: false }
+}
+
+/** The chain that sends a connection to the backend that its service has in this slot, and comes back if there is none. */
+export function slotChain(family: IpFamily, slot: number): NftChainSpec {
+  const name = slotName(family, slot)
+  const text = `meta l4proto { tcp, udp } dnat ${header[family]} to ${service(family)} map @${name}`
+  return { name, rules: [{ name: 'backend', text }] }
+}
+
 /**
- * The chain that chooses among `size` backends. Its second rule is for the instant in which a transaction takes a slot away
+ * The chain that chooses among `size` backends. It ends in slot 0 for the instant in which a transaction takes a slot away
  * between this packet's lookup of the service and that of the slot: slot 0 is there as long as there is any.
  */
-export function pickChainSpec(family: IpFamily, size: number): NftChainSpec {
-  const choose = (name: string, modulus: number): NftRuleSpec => ({
-    name,
-    text:
-      `meta l4proto { tcp, udp } dnat ${header[family]} to ` +
-      `${service(family)} . numgen random mod ${modulus} map @${setName('backend', family)}`,
-  })
-  const rules = size === 1 ? [choose('only', 1)] : [choose('random', size), choose('first', 1)]
-  return { name: pickChain(family, size), rules }
+export function pickChain(family: IpFamily, size: number): NftChainSpec {
+  const jumps = Array.from({ length: size }, (_, slot) => `${slot} : jump ${slotName(family, slot)}`)
+  const choose = { name: 'random', text: `numgen random mod ${size} vmap { ${jumps.join(', ')} }` }
+  const first = { name: 'first', text: `goto ${slotName(family, 0)}` }
+  return { name: pickName(family, size), rules: size === 1 ? [first] : [choose, first] }
 }
 
 /** All chains but those that choose. */

@@ -135,8 +135,7 @@ function performChainOp(table: FakeTable, op: ChainOp): void {
 
 function performSetOp(table: FakeTable, op: SetOp): void {
   if (op.kind === 'set.add') {
-    const { typeOf: _, ...definition } = op.set // a reader gets the types, not the declaration
-    if (!table.sets.has(op.set.name)) table.sets.set(op.set.name, { ...definition, elements: new Map() })
+    if (!table.sets.has(op.set.name)) table.sets.set(op.set.name, { ...op.set, elements: new Map() })
     return
   }
   const name = typeof op.set === 'string' ? op.set : op.set.name

@@ -104,8 +104,7 @@ function formatRule(rule: NftRuleSpec): string {
 
 function formatType(set: NftSetDefinition): string {
   const value = set.value.length === 0 ? '' : ` : ${set.value.join(' . ')}`
-  const declared = set.typeOf === undefined ? `type ${set.key.join(' . ')}${value}` : `typeof ${set.typeOf}`
-  return `${checked(declared, elementPattern)} ;${set.interval ? ' flags interval ;' : ''}`
+  return `type ${checked(`${set.key.join(' . ')}${value}`, elementPattern)} ;${set.interval ? ' flags interval ;' : ''}`
 }
 
 function formatElements(

@@ -50,11 +50,6 @@ export interface NftSetDefinition {
   /** Value types of a map; `['verdict']` for a verdict map; empty for a set. */
   readonly value: readonly string[]
   readonly interval: boolean
-  /**
-   * nft's `typeof` declaration, where a key has no named type (`numgen`); it replaces the types when the set is made, and
-   * `key` and `value` say what `nft -j list` prints for it.
-   */
-  readonly typeOf?: string
 }
 
 /** A set or map with its elements: key text → value text (empty for a set). Texts are canonical: {@link elementKey}. */
