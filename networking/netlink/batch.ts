@@ -6,6 +6,7 @@
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { kernelError } from './errors.ts'
 import {
+  type Acknowledgement,
   decodeAcknowledgement,
   eachMessage,
   type NetlinkRequest,
@@ -18,50 +19,56 @@ import { type NetlinkPort, receiveDatagram } from './port.ts'
 /** Requests on their way. */
 export interface RequestBatch {
   /**
-   * Queues a request; sends all that are queued when enough are.
+   * Queues a request; sends all that are queued when enough are. `position` names it in errors.
    * @returns whether it sent: a moment to let others use the thread
    */
-  add(request: NetlinkRequest, onError: (error: AppError) => void): 'queued' | 'sent'
+  add(request: NetlinkRequest, position: number): 'queued' | 'sent'
   /** Sends what is queued; every error of it was reported when this returns. */
   flush(): void
 }
 
+/** Told of each request that failed. */
+export type OnRequestError = (position: number, error: AppError) => void
+
+/** Entry `i` has the sequence number `first + i`. Reported entries become undefined. */
 interface Pending {
-  readonly request: NetlinkRequest
-  readonly sequence: number
-  readonly onError: (error: AppError) => void
-  failed: boolean
+  readonly requests: (NetlinkRequest | undefined)[]
+  readonly positions: number[]
+  readonly first: number
+  readonly onError: OnRequestError
 }
 
-/** One send() takes this many octets at most; the default SO_SNDBUF holds three times as many. */
-const maxBatchBytes = 60_000
+/** Measured: larger ones leave the processor's cache, smaller ones cost calls; and a send() of 16 kB blocks for 1 ms. */
+const maxBatchBytes = 16_000
 const ENOBUFS = 105
 
 /** Uses the port's writer: nothing else may write between the first `add` and the `flush`. */
-export function openBatch(port: NetlinkPort): RequestBatch {
-  let pending: Pending[] = []
+export function openBatch(port: NetlinkPort, onError: OnRequestError): RequestBatch {
+  let pending: Pending | undefined
   let lastStart = 0
   const flush = () => {
-    if (pending.length === 0) return
+    if (pending === undefined) return
     const sent = pending
-    pending = []
-    transmit(port, sent, lastStart)
+    pending = undefined
+    requestAck(port.writer, lastStart)
+    transmit(port, sent)
   }
-  const add = (request: NetlinkRequest, onError: (error: AppError) => void) => {
+  const add = (request: NetlinkRequest, position: number) => {
     const { writer } = port
-    if (pending.length === 0) writer.length = 0
+    if (pending === undefined) writer.length = 0
     const start = writer.length
-    const sequence = port.nextSequence()
     try {
-      writeMessage(writer, request, sequence)
+      writeMessage(writer, request, port.nextSequence)
     } catch (error) {
       writer.length = start
-      onError(encodingError(request, error))
+      onError(position, encodingError(request, error))
       return 'queued'
     }
     lastStart = start
-    pending.push({ request, sequence, onError, failed: false })
-    if (pending.length < port.maxOutstanding && writer.length < maxBatchBytes) return 'queued'
+    pending ??= { requests: [], positions: [], first: writer.buffer.readUInt32LE(start + 8), onError }
+    pending.requests.push(request)
+    pending.positions.push(position)
+    if (pending.requests.length < port.maxOutstanding && writer.length < maxBatchBytes) return 'queued'
     flush()
     return 'sent'
   }
@@ -74,16 +81,14 @@ function encodingError(request: NetlinkRequest, cause: unknown): AppError {
   return new AppError('ERR_NETLINK_VALUE', message, { cause })
 }
 
-function transmit(port: NetlinkPort, pending: readonly Pending[], lastStart: number): void {
-  requestAck(port.writer, lastStart)
+function transmit(port: NetlinkPort, pending: Pending): void {
   const result = port.native.sockets.send(port.fd, port.writer.buffer, port.writer.length)
   if (result < 0) failRest(pending, -result)
   else receiveReports(port, pending)
 }
 
-function receiveReports(port: NetlinkPort, pending: readonly Pending[]): void {
-  const first = pending[0]?.sequence ?? 0
-  const last = pending.at(-1)
+function receiveReports(port: NetlinkPort, pending: Pending): void {
+  const last = pending.requests.length - 1
   let ended = false
   let lost = false
   while (!ended) {
@@ -94,9 +99,9 @@ function receiveReports(port: NetlinkPort, pending: readonly Pending[]): void {
       continue
     }
     eachMessage(port.receiveBuffer, length, (message) => {
-      const entry = pending[(message.sequence - first) >>> 0]
-      if (message.type !== NLMSG_ERROR || entry === undefined) return
-      report(entry, decodeAcknowledgement(message))
+      const entry = (message.sequence - pending.first) >>> 0
+      if (message.type !== NLMSG_ERROR || entry > last) return
+      report(pending, entry, decodeAcknowledgement(message))
       ended ||= entry === last
     })
   }
@@ -104,12 +109,13 @@ function receiveReports(port: NetlinkPort, pending: readonly Pending[]): void {
   if (lost || !ended) failRest(pending, ENOBUFS)
 }
 
-function report(entry: Pending, ack: ReturnType<typeof decodeAcknowledgement>): void {
-  if (ack.errno === 0) return
-  entry.failed = true
-  entry.onError(kernelError(ack, entry.request.describe()))
+function report({ requests, positions, onError }: Pending, entry: number, ack: Acknowledgement): void {
+  const request = requests[entry]
+  if (ack.errno === 0 || request === undefined) return
+  requests[entry] = undefined
+  onError(positions[entry] ?? 0, kernelError(ack, request.describe()))
 }
 
-function failRest(pending: readonly Pending[], errno: number): void {
-  for (const entry of pending) if (!entry.failed) report(entry, { errno })
+function failRest(pending: Pending, errno: number): void {
+  for (const entry of pending.requests.keys()) report(pending, entry, { errno })
 }

@@ -41,13 +41,13 @@ function words(op: RouteOp): Words {
     case 'fdb.del':
       return [...fdbWords('del', op.fdb), 'self']
     case 'nexthop.replace':
-      return present('ip', `-${op.nexthop.family}`, 'nexthop replace', ...nexthopWords(op.nexthop))
+      return present(nexthopCommand(op.nexthop), ...nexthopWords(op.nexthop))
     case 'nexthop.del':
       return ['ip nexthop del id', op.id]
     case 'route.replace':
-      return present('ip', `-${routeFamily(op.route)}`, 'route replace', ...routeWords(op.route))
+      return present('ip route replace', ...routeWords(op.route))
     case 'route.del':
-      return present('ip', `-${routeFamily(op.route)}`, 'route del', ...routeWords(op.route))
+      return present('ip route del', ...routeWords(op.route))
     default:
       return unreachable(op)
   }
@@ -96,6 +96,11 @@ function fdbWords(verb: string, { mac, device, destination }: FdbSpec): Words {
   return ['bridge fdb', verb, mac, 'dev', device, 'dst', destination]
 }
 
+/** Without a gateway nothing else in the command tells IPv6. */
+function nexthopCommand({ gateway, family }: NexthopSpec): string {
+  return gateway === undefined && family === 6 ? 'ip -6 nexthop replace' : 'ip nexthop replace'
+}
+
 function nexthopWords({ id, gateway, device, onlink, protocol }: NexthopSpec): Words {
   return ['id', id, given('via', gateway), 'dev', device, onlink === true ? 'onlink' : undefined, 'protocol', protocol]
 }
@@ -108,7 +113,7 @@ function routeWords(route: RouteSpec): Words {
   const { address, length } = cidrParts(route.destination)
   return [
     route.type === 'unicast' ? undefined : route.type,
-    length === 0 ? 'default' : `${address}/${length}`,
+    `${address}/${length}`,
     given('nhid', route.nexthopId),
     viaWords(route.gateway, routeFamily(route)),
     given('dev', route.device),

@@ -46,15 +46,15 @@ export interface NetlinkRequest {
   readonly describe: () => string
 }
 
-/** Appends a whole message. */
-export function writeMessage(writer: Writer, request: NetlinkRequest, sequence: number): void {
+/** Appends a whole message. A sequence number is taken only when the body could be written. */
+export function writeMessage(writer: Writer, request: NetlinkRequest, nextSequence: () => number): void {
   const start = writer.reserve(headerBytes)
   request.write(writer)
   const { buffer, length } = writer
   buffer.writeUInt32LE(length - start, start)
   buffer.writeUInt16LE(request.type, start + 4)
   buffer.writeUInt16LE(request.flags | NLM_F_REQUEST, start + 6)
-  buffer.writeUInt32LE(sequence, start + 8)
+  buffer.writeUInt32LE(nextSequence(), start + 8)
   buffer.writeUInt32LE(0, start + 12)
   writer.align()
 }

@@ -97,8 +97,14 @@ function bindNative(koffi: typeof Koffi): Native {
     })
   }
   const onReadable = (fd: number, ready: () => void): (() => void) => {
-    const handle = koffi.node.poll(fd, { readable: true }, ready)
-    return () => handle.close()
+    let open = true
+    const handle = koffi.node.poll(fd, { readable: true }, () => {
+      if (open) ready()
+    })
+    return () => {
+      open = false
+      handle.close()
+    }
   }
   return { sockets: bindSockets(koffi, libc, fail), namespaces: bindNamespaces(libc, fail), onReadable }
 }

@@ -29,7 +29,7 @@ export interface NetlinkPort {
   /** How many answers may be outstanding without overflowing the receive buffer. */
   readonly maxOutstanding: number
   /** Modulo 2^32. */
-  nextSequence(): number
+  readonly nextSequence: () => number
 }
 
 const AF_NETLINK = 16

@@ -10,10 +10,9 @@ import { routeDelRequest, routeReplaceRequest } from './route.ts'
 
 /** The request of an op. `index` finds a device's number and throws ERR_NETLINK_ENODEV when there is none. */
 export function routeOpRequest(op: RouteOp, index: (device: string) => number): NetlinkRequest {
-  const optional = (device: string | undefined) => (device === undefined ? undefined : index(device))
   switch (op.kind) {
     case 'link.add':
-      return linkAddRequest(op.link, op.link.type === 'vxlan' ? optional(op.link.device) : undefined)
+      return linkAddRequest(op.link, op.link.type === 'vxlan' ? optional(op.link.device, index) : undefined)
     case 'link.set':
       return linkSetRequest(op.name, op.change.name === undefined ? 0 : index(op.name), op.change)
     case 'link.del':
@@ -35,12 +34,16 @@ export function routeOpRequest(op: RouteOp, index: (device: string) => number): 
     case 'nexthop.del':
       return nexthopDelRequest(op.id)
     case 'route.replace':
-      return routeReplaceRequest(op.route, optional(op.route.device))
+      return routeReplaceRequest(op.route, optional(op.route.device, index))
     case 'route.del':
-      return routeDelRequest(op.route, optional(op.route.device))
+      return routeDelRequest(op.route, optional(op.route.device, index))
     default:
       return unreachable(op)
   }
+}
+
+function optional(device: string | undefined, index: (device: string) => number): number | undefined {
+  return device === undefined ? undefined : index(device)
 }
 
 /** True when names of devices may lead elsewhere after this op. */

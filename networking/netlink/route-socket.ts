@@ -22,6 +22,9 @@ import { decodeRoute, type RawRoute, routeDumpRequest } from './route.ts'
 import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
 
 const ENODEV = 19
+/** A long batch lets the rest of the process run about every 3 ms. */
+const sendsPerTurn = 4
+const done: OpOutcome = { ok: true }
 
 /** Where to open it. */
 export interface RouteSocketOptions {
@@ -50,33 +53,37 @@ export function openRouteSocket({ netns }: RouteSocketOptions = {}): RouteSocket
 }
 
 async function perform(socket: NetlinkSocket, ops: readonly RouteOp[]): Promise<readonly OpOutcome[]> {
-  const outcomes: OpOutcome[] = Array.from(ops, () => ({ ok: true }))
-  const batch = socket.batch()
+  const outcomes: OpOutcome[] = new Array<OpOutcome>(ops.length).fill(done)
+  const onError = (position: number, error: AppError) => {
+    const op = ops[position]
+    if (op === undefined || !isAlreadyGone(op, error)) outcomes[position] = { ok: false, error }
+  }
+  const batch = socket.batch(onError)
   const resolver = openResolver(socket, batch)
+  let sends = 0
   for (const [position, op] of ops.entries()) {
-    const onError = (error: Error) => {
-      outcomes[position] = isAlreadyGone(op, error) ? { ok: true } : { ok: false, error }
+    const request = resolveOp(op, resolver)
+    if (request instanceof AppError) {
+      onError(position, request)
+      continue
     }
-    const request = resolveOp(op, resolver, onError)
-    if (request === undefined) continue
-    const progress = batch.add(request, onError)
+    if (batch.add(request, position) === 'sent') sends++
     if (changesNames(op)) resolver.forget()
-    // Between two sends nothing is queued, so other calls on this socket cannot get in the way.
-    if (progress === 'sent') await othersTurn()
+    if (sends < sendsPerTurn) continue
+    sends = 0
+    batch.flush() // while others use the socket nothing may be queued
+    await othersTurn()
   }
   batch.flush()
   return outcomes
 }
 
-function resolveOp(op: RouteOp, resolver: Resolver, onError: (error: Error) => void): NetlinkRequest | undefined {
+function resolveOp(op: RouteOp, resolver: Resolver): NetlinkRequest | AppError {
   try {
     return routeOpRequest(op, resolver.index)
   } catch (error) {
     if (!(error instanceof AppError)) throw error
-    onError(
-      isErrno(error, 'ENODEV') ? kernelError({ errno: ENODEV, message: error.message }, formatRouteOp(op)) : error,
-    )
-    return undefined
+    return isErrno(error, 'ENODEV') ? kernelError({ errno: ENODEV, message: error.message }, formatRouteOp(op)) : error
   }
 }
 

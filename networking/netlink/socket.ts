@@ -5,7 +5,7 @@
  */
 import { closeSync } from 'node:fs'
 import { AppError } from '../../core/base/errors.ts'
-import { openBatch, type RequestBatch } from './batch.ts'
+import { type OnRequestError, openBatch, type RequestBatch } from './batch.ts'
 import { kernelError } from './errors.ts'
 import {
   decodeAcknowledgement,
@@ -31,7 +31,7 @@ export interface NetlinkSocket {
    */
   dump(request: NetlinkRequest, visitor: DumpVisitor): void
   /** Many requests in few system calls. One batch at a time. */
-  batch(): RequestBatch
+  batch(onError: OnRequestError): RequestBatch
   close(): void
 }
 
@@ -50,7 +50,7 @@ export function openNetlinkSocket(options: NetlinkOptions): NetlinkSocket {
   return {
     request: (request, visit) => performRequest(port, request, visit),
     dump: (request, visitor) => performDump(port, request, visitor),
-    batch: () => openBatch(port),
+    batch: (onError) => openBatch(port, onError),
     close: () => closeSync(port.fd),
   }
 }
@@ -81,13 +81,12 @@ function performDump(port: NetlinkPort, request: NetlinkRequest, { restart, visi
 
 function sendOne(port: NetlinkPort, request: NetlinkRequest, mode: 'ack' | 'no-ack'): number {
   const { writer } = port
-  const sequence = port.nextSequence()
   writer.length = 0
-  writeMessage(writer, request, sequence)
+  writeMessage(writer, request, port.nextSequence)
   if (mode === 'ack') requestAck(writer, 0)
   const result = port.native.sockets.send(port.fd, writer.buffer, writer.length)
   if (result < 0) throw kernelError({ errno: -result }, request.describe())
-  return sequence
+  return writer.buffer.readUInt32LE(8) // nlmsghdr.nlmsg_seq
 }
 
 type Outcome =

@@ -1,0 +1,135 @@
+/**
+ * Notifications of the route family. The event loop itself watches the descriptor (libuv's poll, which koffi hands out):
+ * no thread waits, nothing polls. Rejected: Node's own `net`, `dgram` and `tty` refuse a netlink descriptor; a worker thread
+ * or a pool thread blocked in recv() costs memory or one of four pool threads; SIGIO is one for the whole process.
+ *
+ * The socket is read only when the consumer asks for more. A slow consumer thus makes the kernel's bounded buffer
+ * overflow, never our memory: the kernel says ENOBUFS, and the consumer gets `resync`.
+ */
+import { closeSync } from 'node:fs'
+import { eachMessage, type Message } from './message.ts'
+import { type NetnsTarget } from './namespace.ts'
+import { NETLINK_ROUTE, type NetlinkPort, openPort, receiveDatagram } from './port.ts'
+
+/** What a notification is about. */
+export type RouteObject = 'link' | 'address' | 'neighbour' | 'fdb' | 'nexthop' | 'route'
+
+/** Something happened in a namespace, by us or by others. */
+export type RouteEvent =
+  /** Read everything: the first event of each watch, and after notifications were lost. */
+  | { readonly kind: 'resync'; readonly reason: 'start' | 'overflow' }
+  /** One object is new, different or gone. `index` is its device's; 0 for routes and nexthops, which may have several. */
+  | {
+      readonly kind: 'changed'
+      readonly object: RouteObject
+      readonly removed: boolean
+      readonly index: number
+    }
+
+/** What to watch, and where. */
+export interface WatchOptions {
+  /** Path or open descriptor of a network namespace; the thread's own when absent. */
+  readonly netns?: NetnsTarget
+  /** Absent: all. `neighbour` and `fdb` come together. */
+  readonly objects?: readonly RouteObject[]
+  /** Bound on what the kernel keeps for a slow consumer. */
+  readonly receiveBufferBytes?: number
+}
+
+/** RTNLGRP_*, include/uapi/linux/rtnetlink.h; IPv4 and IPv6. */
+const groupsOf: Readonly<Record<RouteObject, readonly number[]>> = {
+  link: [1],
+  neighbour: [3],
+  fdb: [3],
+  address: [5, 9],
+  route: [7, 11],
+  nexthop: [32],
+}
+
+/** First message type of each object: RTM_NEW*, followed by RTM_DEL*. */
+const objectOf: ReadonlyMap<number, RouteObject> = new Map([
+  [16, 'link'],
+  [20, 'address'],
+  [24, 'route'],
+  [28, 'neighbour'],
+  [104, 'nexthop'],
+])
+
+const allObjects: readonly RouteObject[] = ['link', 'address', 'neighbour', 'nexthop', 'route']
+const AF_BRIDGE = 7
+
+/**
+ * Yields `resync` once it listens, then what changes; nothing that happens after the first event is missed without
+ * another `resync`. Ends when `signal` aborts.
+ * @throws ERR_NETNS_NOT_FOUND, ERR_NETNS_INVALID, ERR_NATIVE_<ERRNO>, ERR_NETLINK_<ERRNO>
+ */
+export async function* watchRoutes(
+  { netns, objects = allObjects, receiveBufferBytes }: WatchOptions,
+  { signal }: { readonly signal: AbortSignal },
+): AsyncGenerator<RouteEvent, void, undefined> {
+  const port = openPort({
+    protocol: NETLINK_ROUTE,
+    netns,
+    groups: [...new Set(objects.flatMap((object) => groupsOf[object]))],
+    ...(receiveBufferBytes === undefined ? {} : { receiveBufferBytes }),
+  })
+  try {
+    yield { kind: 'resync', reason: 'start' }
+    while (!signal.aborted) {
+      const events = readEvents(port)
+      if (events === 'empty') await readable(port, signal)
+      else yield* events
+    }
+  } finally {
+    closeSync(port.fd)
+  }
+}
+
+function readEvents(port: NetlinkPort): readonly RouteEvent[] | 'empty' {
+  const length = receiveDatagram(port)
+  if (length === 'empty') return 'empty'
+  if (length === 'overflow') {
+    // What is still queued is older than the loss; reading everything covers it.
+    drain(port)
+    return [{ kind: 'resync', reason: 'overflow' }]
+  }
+  const events: RouteEvent[] = []
+  eachMessage(port.receiveBuffer, length, (message) => {
+    const event = decodeEvent(message)
+    if (event !== undefined) events.push(event)
+  })
+  return events
+}
+
+function drain(port: NetlinkPort): void {
+  // At most what the buffer can hold, so that a storm cannot keep us here.
+  for (let i = 0; i < port.maxOutstanding; i++) if (receiveDatagram(port) === 'empty') return
+}
+
+/** The index stands at octet 4 of the headers of links, addresses and neighbours. */
+function decodeEvent({ type, buffer, start, end }: Message): RouteEvent | undefined {
+  const object = objectOf.get(type & ~3)
+  const verb = type & 3
+  if (object === undefined || verb > 1 || end - start < 8) return undefined
+  const indexed = object !== 'route' && object !== 'nexthop'
+  const bridge = object === 'neighbour' && buffer[start] === AF_BRIDGE
+  return {
+    kind: 'changed',
+    object: bridge ? 'fdb' : object,
+    removed: verb === 1,
+    index: indexed ? buffer.readInt32LE(start + 4) : 0,
+  }
+}
+
+/** Resolves when there is something to read, or when the signal aborts. */
+function readable(port: NetlinkPort, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stop()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const stop = port.native.onReadable(port.fd, done)
+    signal.addEventListener('abort', done, { once: true })
+  })
+}
