@@ -27,6 +27,8 @@ export interface OverlayContext {
   readonly networks: ClusterSnapshot['networks']
   /** The one network through which VTEP addresses are routed: `dcos`, else that of the lowest VNI. */
   readonly vtepNetwork: Network | undefined
+  /** IP versions that some network has. Of VTEP addresses only these count: a machine may have IPv6 turned off. */
+  readonly families: ReadonlySet<IpFamily>
   readonly mtuBytes: number
 }
 
@@ -40,6 +42,7 @@ export function overlayContext(snapshot: ClusterSnapshot, inputs: OverlayInputs)
     self,
     networks: snapshot.networks,
     vtepNetwork: networks.find(({ name }) => name === 'dcos') ?? lowest,
+    families: new Set(networks.flatMap(({ subnets }) => subnets.map(ipFamily))),
     mtuBytes: inputs.underlayMtuBytes - vxlanOverheadBytes[ipFamily(self.underlay)],
   }
 }
@@ -60,9 +63,13 @@ export function desiredOverlay(snapshot: ClusterSnapshot, inputs: OverlayInputs)
  * A network's device on this node, its addresses, and the refusal of what no node has: without it a packet to an unused
  * address, of this node's subnet or of a subnet that nobody has, would leave by the host's default route.
  */
-export function desiredNetwork({ self, mtuBytes }: OverlayContext, network: Network): readonly OverlayObject[] {
+export function desiredNetwork(
+  { self, families, mtuBytes }: OverlayContext,
+  network: Network,
+): readonly OverlayObject[] {
   const device = vxlanDeviceName(network.vni)
-  const { mac, addresses } = self.vtep
+  const { mac } = self.vtep
+  const addresses = self.vtep.addresses.filter((address) => families.has(ipFamily(address)))
   const link = { name: device, vni: network.vni, local: self.underlay, udpPort: vxlanPort, mtuBytes, mac }
   return [
     { kind: 'link', device, link: { ...link, learning: false, up: true } },
@@ -89,7 +96,8 @@ export function desiredRemote(context: OverlayContext, node: Node): readonly Ove
     pushRemoteNetwork(objects, { context, node, network, destinations: subnets })
   }
   if (context.vtepNetwork === undefined) return objects
-  const vteps = node.vtep.addresses.map((address) => cidrOf(address, familyBits(ipFamily(address))))
+  const addresses = node.vtep.addresses.filter((address) => context.families.has(ipFamily(address)))
+  const vteps = addresses.map((address) => cidrOf(address, familyBits(ipFamily(address))))
   const own = node.subnets.find(({ network }) => network === vtepNetwork)?.subnets ?? []
   pushRemoteNetwork(objects, { context, node, network: context.vtepNetwork, destinations: [...vteps, ...own] })
   return objects

@@ -115,7 +115,10 @@ export function ping(from: TestHost, to: Ip, { octets = 84, attempts = 5 } = {})
   return false
 }
 
-/** The host's overlay as `ip` and `bridge` tell it, without what changes from one making to the next. */
+/**
+ * The host's overlay as `ip` and `bridge` tell it, without what changes from one making to the next, and without the
+ * multicast groups that the kernel joins in its own time.
+ */
 export function overlayDump(host: TestHost): readonly string[] {
   const commands = [
     'ip -o link show type vxlan',
@@ -131,7 +134,7 @@ export function overlayDump(host: TestHost): readonly string[] {
     const lines = host.run(program, ...words).split('\n')
     return lines
       .map((line) => line.replace(/^\d+: /, '').trim())
-      .filter((line) => line !== '')
+      .filter((line) => line !== '' && !/^(33:33|01:00:5e):/.test(line))
       .toSorted()
   })
 }

@@ -22,21 +22,21 @@ const toN2 = [
   'ip neighbour replace 100.97.0.2 dev wfv1025 lladdr 70:b3:d5:61:00:02 nud permanent',
   'ip neighbour replace 100.97.0.2 dev wfv1024 lladdr 70:b3:d5:61:00:02 nud permanent',
   'ip neighbour replace fe80::72b3:d5ff:fe61:2 dev wfv1024 lladdr 70:b3:d5:61:00:02 nud permanent',
-  `ip -4 nexthop replace id ${ids.b4} via 100.97.0.2 dev wfv1025 onlink protocol 87`,
-  `ip -4 nexthop replace id ${ids.a4} via 100.97.0.2 dev wfv1024 onlink protocol 87`,
-  `ip -6 nexthop replace id ${ids.a6} via fe80::72b3:d5ff:fe61:2 dev wfv1024 onlink protocol 87`,
-  `ip -4 route replace 10.84.2.0/24 nhid ${ids.b4} src 100.97.0.1 table 254 protocol 87 metric 87 mtu 1450`,
-  `ip -4 route replace 100.97.0.2/32 nhid ${ids.a4} src 100.97.0.1 table 254 protocol 87 metric 87 mtu 1450`,
-  `ip -4 route replace 10.80.2.0/24 nhid ${ids.a4} src 100.97.0.1 table 254 protocol 87 metric 87 mtu 1450`,
-  `ip -6 route replace fd01:a::2/128 nhid ${ids.a6} src fd01:a::1 table 254 protocol 87 metric 87 mtu 1450`,
-  `ip -6 route replace fd00:80:0:2::/64 nhid ${ids.a6} src fd01:a::1 table 254 protocol 87 metric 87 mtu 1450`,
+  `ip nexthop replace id ${ids.b4} via 100.97.0.2 dev wfv1025 onlink protocol 87`,
+  `ip nexthop replace id ${ids.a4} via 100.97.0.2 dev wfv1024 onlink protocol 87`,
+  `ip nexthop replace id ${ids.a6} via fe80::72b3:d5ff:fe61:2 dev wfv1024 onlink protocol 87`,
+  `ip route replace 10.84.2.0/24 nhid ${ids.b4} src 100.97.0.1 table 254 protocol 87 metric 87 mtu 1450`,
+  `ip route replace 100.97.0.2/32 nhid ${ids.a4} src 100.97.0.1 table 254 protocol 87 metric 87 mtu 1450`,
+  `ip route replace 10.80.2.0/24 nhid ${ids.a4} src 100.97.0.1 table 254 protocol 87 metric 87 mtu 1450`,
+  `ip route replace fd01:a::2/128 nhid ${ids.a6} src fd01:a::1 table 254 protocol 87 metric 87 mtu 1450`,
+  `ip route replace fd00:80:0:2::/64 nhid ${ids.a6} src fd01:a::1 table 254 protocol 87 metric 87 mtu 1450`,
 ]
 const withoutN2 = [
-  'ip -4 route del 10.84.2.0/24 table 254 protocol 87 metric 87',
-  'ip -4 route del 100.97.0.2/32 table 254 protocol 87 metric 87',
-  'ip -4 route del 10.80.2.0/24 table 254 protocol 87 metric 87',
-  'ip -6 route del fd01:a::2/128 table 254 protocol 87 metric 87',
-  'ip -6 route del fd00:80:0:2::/64 table 254 protocol 87 metric 87',
+  'ip route del 10.84.2.0/24 table 254 protocol 87 metric 87',
+  'ip route del 100.97.0.2/32 table 254 protocol 87 metric 87',
+  'ip route del 10.80.2.0/24 table 254 protocol 87 metric 87',
+  'ip route del fd01:a::2/128 table 254 protocol 87 metric 87',
+  'ip route del fd00:80:0:2::/64 table 254 protocol 87 metric 87',
   `ip nexthop del id ${ids.b4}`,
   `ip nexthop del id ${ids.a4}`,
   `ip nexthop del id ${ids.a6}`,
@@ -61,10 +61,10 @@ const ownBlue = [
   'ip address replace fd01:a::1/128 dev wfv1025 nodad',
 ]
 const dcosRefusals = [
-  'ip -4 route replace unreachable 10.80.0.0/14 table 254 protocol 87 metric 65535',
-  'ip -6 route replace unreachable fd00:80::/48 table 254 protocol 87 metric 65535',
+  'ip route replace unreachable 10.80.0.0/14 table 254 protocol 87 metric 65535',
+  'ip route replace unreachable fd00:80::/48 table 254 protocol 87 metric 65535',
 ]
-const blueRefusal = 'ip -4 route replace unreachable 10.84.0.0/16 table 254 protocol 87 metric 65535'
+const blueRefusal = 'ip route replace unreachable 10.84.0.0/16 table 254 protocol 87 metric 65535'
 
 interface Case {
   readonly name: string
@@ -191,6 +191,16 @@ for (const { name, from, to, add, remove } of cases) {
     t.same(plan, whole, 'the short way plans what the long way does')
   })
 }
+
+t.test('no network with IPv6: no IPv6 at all, the machine may have it turned off', async (t) => {
+  const blueOnly = twoNetworks.filter(({ name }) => name === 'blue')
+  const { add } = planOverlay(desiredOverlay(overlaySnapshot(1, [n1, n2], blueOnly), inputs), new Map())
+  t.equal(add.length, 9)
+  t.same(
+    add.map(formatRouteOp).filter((line) => /fd|fe80|nodad/.test(line.replaceAll('fdb', ''))),
+    [],
+  )
+})
 
 t.test('MTU: 50 octets less over IPv4, 70 less over IPv6, set on devices and routes', async (t) => {
   const six = [n1, n2].map((node, index) => ({ ...node, underlay: parseIp(`2001:db8::${index + 1}`) }))
