@@ -1,0 +1,144 @@
+import { type FastifyInstance } from 'fastify'
+import { AppError } from '../../base/errors.ts'
+import { createApp, type Deployed, deleteApp, restartApp, unknownApp, updateApp, updateApps } from '../commands.ts'
+import { type AppId } from '../ids.ts'
+import { appJson, type Embed } from '../present.ts'
+import { type ServicesApi } from '../services.ts'
+import { type AppTarget, parseTarget, readFlag, readList, readLock } from './request.ts'
+import { deploymentBody, withDeployment } from './reply.ts'
+import { deleteAppTask, deleteAppTasks, listAppTasks } from './tasks.ts'
+
+/** Source: marathon, AppsResource: what one app, and a list, show when not told. */
+const embedOne: readonly Embed[] = ['tasks', 'counts', 'deployments', 'lastTaskFailure']
+const embedList: readonly Embed[] = ['counts', 'deployments']
+const embedNames: Readonly<Record<string, readonly Embed[]>> = {
+  tasks: ['tasks', 'deployments'],
+  counts: ['counts'],
+  deployments: ['deployments'],
+  lastTaskFailure: ['lastTaskFailure'],
+  failures: ['lastTaskFailure'],
+  readiness: [],
+  taskStats: [],
+}
+
+/** /v2/apps and everything below it. */
+export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
+  app.get('/v2/apps', (request) => ({ apps: listApps(api, request.query) }))
+  app.post('/v2/apps', async (request, reply) => {
+    const deployed = await api.deploy((context) => createApp(context, request.body))
+    const id = deployed.records[0]?.definition.id
+    return withDeployment(reply.code(201), deployed)
+      .header('Location', `/v2/apps${id}`)
+      .send(deployedApp(api, deployed))
+  })
+  for (const method of ['PUT', 'PATCH'] as const) {
+    app.route({
+      method,
+      url: '/v2/apps',
+      handler: async (request, reply) => {
+        const options = { ...readLock(request.query), ...updateKind(method, request.query) }
+        const deployed = await api.deploy((context) => updateApps(context, request.body, options))
+        return withDeployment(reply, deployed).send(deploymentBody(deployed))
+      },
+    })
+    app.route<{ Params: { '*': string } }>({
+      method,
+      url: '/v2/apps/*',
+      handler: async (request, reply) => {
+        const { id } = requireKind(parseTarget(request.params['*']), 'app')
+        const options = { id, ...readLock(request.query), ...updateKind(method, request.query) }
+        const deployed = await api.deploy((context) => updateApp(context, request.body, options))
+        return withDeployment(reply.code(deployed.outcome === 'created' ? 201 : 200), deployed).send(
+          deploymentBody(deployed),
+        )
+      },
+    })
+  }
+  app.get<{ Params: { '*': string } }>('/v2/apps/*', (request, reply) => {
+    const target = parseTarget(request.params['*'])
+    if (target.kind === 'tasks') return reply.send(listAppTasks(api, target.id))
+    return reply.send({ app: oneApp(api, requireKind(target, 'app').id, request.query) })
+  })
+  app.delete<{ Params: { '*': string } }>('/v2/apps/*', async (request, reply) => {
+    const target = parseTarget(request.params['*'])
+    if (target.kind === 'tasks') return deleteAppTasks(api, { target, query: request.query, reply })
+    if (target.kind === 'task') return deleteAppTask(api, { target, query: request.query, reply })
+    const { id } = requireKind(target, 'app')
+    const deployed = await api.deploy((context) => deleteApp(context, id, readLock(request.query)))
+    return withDeployment(reply, deployed).send(deploymentBody(deployed))
+  })
+  app.post<{ Params: { '*': string } }>('/v2/apps/*', async (request, reply) => {
+    const { id } = requireKind(parseTarget(request.params['*']), 'restart')
+    const deployed = await api.deploy((context) => restartApp(context, id, readLock(request.query)))
+    return withDeployment(reply, deployed).send(deploymentBody(deployed))
+  })
+}
+
+function updateKind(
+  method: 'PUT' | 'PATCH',
+  query: unknown,
+): { fields: 'keep-others' | 'replace'; missing: 'create' | 'refuse' } {
+  const partial = readFlag(query, 'partialUpdate', 'true') === 'true'
+  return { fields: partial ? 'keep-others' : 'replace', missing: method === 'PUT' ? 'create' : 'refuse' }
+}
+
+function requireKind<Kind extends AppTarget['kind']>(
+  target: AppTarget,
+  kind: Kind,
+): AppTarget & { readonly kind: Kind } {
+  if (isKind(target, kind)) return target
+  throw new AppError('ERR_SERVICES_UNKNOWN', `there is no such method for ${target.id} (${target.kind})`)
+}
+
+function isKind<Kind extends AppTarget['kind']>(
+  target: AppTarget,
+  kind: Kind,
+): target is AppTarget & { readonly kind: Kind } {
+  return target.kind === kind
+}
+
+function listApps(api: ServicesApi, query: unknown): readonly unknown[] {
+  const embed = readEmbed(query, embedList)
+  const [cmd, id] = ['cmd', 'id'].map((name) => readList(query, name)[0])
+  const labels = readList(query, 'label')
+  return [...api.world.apps()]
+    .filter(({ definition }) => cmd === undefined || definition.cmd?.includes(cmd) === true)
+    .filter(({ definition }) => id === undefined || definition.id.includes(id))
+    .filter(({ definition }) => labels.every((label) => hasLabel(definition.labels, label)))
+    .flatMap(({ definition }) => api.facts(definition.id) ?? [])
+    .map((facts) => appJson(facts, embed))
+}
+
+/** `key` or `key==value`. Source: marathon, LabelSelectorParser; the rest of its grammar is refused. */
+function hasLabel(labels: Readonly<Record<string, string>>, selector: string): boolean {
+  const [key = '', value, more] = selector.split('==')
+  if (more !== undefined || !/^[\w./-]+$/.test(key)) {
+    throw new AppError(
+      'ERR_SERVICES_REQUEST',
+      `label selector "${selector}" is not supported yet: use key or key==value`,
+    )
+  }
+  return Object.hasOwn(labels, key) && (value === undefined || labels[key] === value)
+}
+
+function readEmbed(query: unknown, fallback: readonly Embed[]): ReadonlySet<Embed> {
+  const names = readList(query, 'embed')
+  const all = names.flatMap((name) => embedNames[name.replace(/^apps?\./, '')] ?? [])
+  return new Set([...fallback, ...all])
+}
+
+function oneApp(api: ServicesApi, id: AppId, query: unknown): unknown {
+  const facts = api.facts(id)
+  if (facts === undefined) throw unknownApp(id)
+  return appJson(facts, readEmbed(query, embedOne))
+}
+
+function deployedApp(api: ServicesApi, { records }: Deployed): unknown {
+  const record = records[0]
+  if (record === undefined) return {}
+  // It may be over already: what was deployed is told, not what came of it meanwhile.
+  const runtime = api.facts(record.definition.id)?.runtime
+  return runtime === undefined
+    ? appJson({ record, instances: [], runtime: { backoff: { delayMs: 0, untilMs: 0 } } }, new Set(embedList))
+    : appJson({ record, instances: [], runtime }, new Set([...embedList, 'tasks']))
+}

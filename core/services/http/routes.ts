@@ -1,0 +1,22 @@
+import { type FastifyInstance } from 'fastify'
+import { type ServicesApi } from '../services.ts'
+import { appRoutes } from './apps.ts'
+import { replyToError } from './errors.ts'
+import { eventRoutes } from './events.ts'
+import { infoRoutes } from './info.ts'
+import { taskRoutes } from './tasks.ts'
+
+/** A fastify plugin: `app.register(services.routes)`. */
+export type RoutesPlugin = (app: FastifyInstance) => Promise<void>
+
+/** Marathon's /v2 and /ping. `signal` ends the event streams. */
+export function servicesRoutes(api: ServicesApi, options: { readonly signal: AbortSignal }): RoutesPlugin {
+  return async (app) => {
+    app.setErrorHandler(replyToError)
+    app.get('/ping', (_request, reply) => reply.type('text/plain').send('pong'))
+    appRoutes(app, api)
+    taskRoutes(app, api)
+    infoRoutes(app, api)
+    eventRoutes(app, api, options)
+  }
+}

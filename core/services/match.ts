@@ -1,0 +1,88 @@
+import { type AgentId, type OfferId } from '../model/ids.ts'
+import { addResources, containsResources, portsToRanges, type Resources } from '../model/resources.ts'
+import { type Offer } from '../model/scheduler.ts'
+import { type AppDefinition } from './app.ts'
+import { fulfils, type Place } from './constraints.ts'
+import { appPorts, assignHostPorts } from './ports.ts'
+
+/** Why an offer was not used, in the order of the checks. Source: marathon, NoOfferMatchReason. */
+export const rejectReasons = [
+  'UnfulfilledRole',
+  'UnfulfilledConstraint',
+  'NoCorrespondingReservationFound',
+  'AgentMaintenance',
+  'InsufficientCpus',
+  'InsufficientMemory',
+  'InsufficientDisk',
+  'InsufficientPorts',
+  'DeclinedScarceResources',
+] as const
+
+/** One of {@link rejectReasons}. */
+export type RejectReason = (typeof rejectReasons)[number]
+
+/** All offers of one agent in one role, together: so that parts of an agent add up. */
+export interface OfferPool {
+  readonly agentId: AgentId
+  readonly role: string
+  readonly place: Place
+  readonly offerIds: readonly OfferId[]
+  readonly resources: Resources
+}
+
+/** What an instance of an app takes of an offer, or the first reason why the offer will not do. */
+export type MatchResult =
+  | {
+      readonly kind: 'match'
+      readonly resources: Resources
+      /** One for each port of the app. */
+      readonly hostPorts: readonly (number | undefined)[]
+    }
+  | { readonly kind: 'reject'; readonly reason: RejectReason }
+
+/** Resources of one instance, but for ports. Fractions are rounded up to what the model counts in. */
+export function scalarResources(app: AppDefinition): Resources {
+  return { cpuMillis: Math.round(app.cpus * 1000), memMb: Math.ceil(app.mem), diskMb: Math.ceil(app.disk), ports: [] }
+}
+
+/** Can one more instance of the app, beside those at `running`, use the offers? `seed` chooses among free ports. */
+export function matchOffer(
+  app: AppDefinition,
+  pool: OfferPool,
+  { running, seed }: { readonly running: readonly Place[]; readonly seed: number },
+): MatchResult {
+  const want = scalarResources(app)
+  const have = pool.resources
+  if (!app.acceptedResourceRoles.includes(pool.role)) return reject('UnfulfilledRole')
+  if (!app.constraints.every((constraint) => fulfils(constraint, pool.place, running))) {
+    return reject('UnfulfilledConstraint')
+  }
+  if (want.cpuMillis > have.cpuMillis) return reject('InsufficientCpus')
+  if (want.memMb > have.memMb) return reject('InsufficientMemory')
+  if (want.diskMb > have.diskMb) return reject('InsufficientDisk')
+  const hostPorts = assignHostPorts(appPorts(app), have.ports, seed)
+  if (hostPorts === undefined) return reject('InsufficientPorts')
+  const ports = portsToRanges([...new Set(hostPorts.filter((port) => port !== undefined))])
+  const resources = { ...want, ports }
+  return containsResources(have, resources) ? { kind: 'match', resources, hostPorts } : reject('InsufficientPorts')
+}
+
+function reject(reason: RejectReason): MatchResult {
+  return { kind: 'reject', reason }
+}
+
+/** Offers by agent and role. */
+export function poolOffers(offers: Iterable<Offer>): readonly OfferPool[] {
+  const pools = new Map<string, OfferPool>()
+  for (const { id, agentId, hostname, role, attributes, resources } of offers) {
+    const key = `${agentId} ${role}`
+    const pool = pools.get(key)
+    pools.set(
+      key,
+      pool === undefined
+        ? { agentId, role, place: { hostname, attributes }, offerIds: [id], resources }
+        : { ...pool, offerIds: [...pool.offerIds, id], resources: addResources(pool.resources, resources) },
+    )
+  }
+  return [...pools.values()]
+}

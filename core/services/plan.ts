@@ -1,0 +1,156 @@
+import { type AppRecord, wantedInstances } from './app.ts'
+import { type Backoff } from './backoff.ts'
+import { type Instance, isActive, isOccupying, isServing } from './instance.ts'
+
+/** What is to be done for one app now. */
+export interface AppPlan {
+  /** New instances that may be launched at once, given offers. */
+  readonly launches: number
+  /** Instances to stop from now on. */
+  readonly stops: readonly Instance[]
+  /** Instances whose kill is to be sent: those of `stops`, and those that did not end after an earlier kill. */
+  readonly kills: readonly Instance[]
+  /** Instances of which there was no word for too long. */
+  readonly lost: readonly Instance[]
+  /** All is as it should be: a deployment is over. */
+  readonly settled: boolean
+  /** Monotonic time of the next look, when nothing happens before. */
+  readonly wakeAtMs?: number
+}
+
+/** Times that the plan goes by. Milliseconds. */
+export interface PlanTimes {
+  /** A staged instance that has not run by then is killed. Source: marathon, task_launch_timeout. */
+  readonly launchTimeoutMs: number
+  /** A recovered instance that nobody knows by then is given up; longer than agents need to come back. */
+  readonly recoveryTimeoutMs: number
+  /** A kill is sent again after the grace period and this. Source: marathon, kill_retry_timeout. */
+  readonly killRetryMs: number
+}
+
+/** Marathon's, and mesos-core.md's 75 s for agents. */
+export const defaultPlanTimes: PlanTimes = { launchTimeoutMs: 300_000, recoveryTimeoutMs: 90_000, killRetryMs: 10_000 }
+
+/** Everything that one app's plan depends on. */
+export interface PlanInput {
+  readonly record: AppRecord
+  readonly instances: readonly Instance[]
+  readonly backoff: Backoff
+  readonly nowMs: number
+  readonly times: PlanTimes
+}
+
+/**
+ * Level-triggered: from what is wanted and what is there, whatever happened before. Instances of the present
+ * configuration are brought to the wanted number, at most n·(1 + maximumOverCapacity) of all at a time; outdated ones
+ * are stopped while ceil(n·minimumHealthCapacity) keep serving. When both numbers are n, one more than n is allowed,
+ * as Marathon does: otherwise nothing could ever be replaced.
+ */
+export function planApp(input: PlanInput): AppPlan {
+  const { record, nowMs, times, backoff } = input
+  const lost = input.instances.filter(
+    ({ phase }) => phase.kind === 'recovered' && isDue(phase.sinceMs, times.recoveryTimeoutMs, nowMs),
+  )
+  const alive = lost.length === 0 ? input.instances : input.instances.filter((instance) => !lost.includes(instance))
+  const stops = planStops({ ...input, instances: alive })
+  const launches = nowMs < backoff.untilMs ? 0 : launchCount(record, alive, new Set(stops))
+  const kills = [...stops, ...alive.filter((instance) => needsKill(instance, input))].filter(isOccupying)
+  const settled = isSettled(record, alive) && stops.length === 0
+  const wakeAtMs = nextWake({ ...input, instances: alive }, new Set(stops))
+  return { launches, stops, kills, lost, settled, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) }
+}
+
+function isDue(sinceMs: number, afterMs: number, nowMs: number): boolean {
+  return nowMs - sinceMs >= afterMs
+}
+
+function isCurrent(record: AppRecord, instance: Instance): boolean {
+  return instance.configVersion === record.configVersion
+}
+
+function limits(record: AppRecord): { readonly minServing: number; readonly maxTotal: number } {
+  const wanted = wantedInstances(record)
+  const { minimumHealthCapacity, maximumOverCapacity } = record.definition.upgradeStrategy
+  const minServing = Math.ceil(wanted * minimumHealthCapacity)
+  return { minServing, maxTotal: Math.floor(wanted * (1 + maximumOverCapacity)) }
+}
+
+function launchCount(record: AppRecord, alive: readonly Instance[], stops: ReadonlySet<Instance>): number {
+  const { minServing, maxTotal } = limits(record)
+  const wanted = wantedInstances(record)
+  const staying = alive.filter((instance) => isActive(instance) && !stops.has(instance))
+  const missing = wanted - staying.filter((instance) => isCurrent(record, instance)).length
+  const outdated = staying.some((instance) => !isCurrent(record, instance))
+  const room = outdated && minServing >= maxTotal ? maxTotal + 1 : maxTotal
+  return Math.max(0, Math.min(missing, room - alive.filter(isOccupying).length))
+}
+
+/** Too long in staging; too many; outdated, as far as enough others serve. */
+function planStops({ record, instances, nowMs, times }: PlanInput): readonly Instance[] {
+  const stuck = instances.filter(({ phase, goal }) => {
+    return goal.kind === 'run' && phase.kind === 'staged' && isDue(phase.sinceMs, times.launchTimeoutMs, nowMs)
+  })
+  const active = instances.filter((instance) => isActive(instance) && !stuck.includes(instance))
+  const current = active.filter((instance) => isCurrent(record, instance))
+  const excess = Math.max(0, current.length - wantedInstances(record))
+  const surplus = new Set(excess === 0 ? [] : inKillOrder(current, record).slice(0, excess))
+  const kept = active.filter((instance) => !surplus.has(instance))
+  return [...stuck, ...surplus, ...outdatedStops(record, kept)]
+}
+
+function outdatedStops(record: AppRecord, active: readonly Instance[]): readonly Instance[] {
+  const outdated = active.filter((instance) => !isCurrent(record, instance))
+  let spare = active.filter(isServing).length - limits(record).minServing
+  return inKillOrder(outdated, record).filter((instance) => {
+    // What a recovered one does is not known yet: it may be the one that serves.
+    if (instance.phase.kind === 'recovered') return wantedInstances(record) === 0
+    if (!isServing(instance)) return true
+    spare -= 1
+    return spare >= 0
+  })
+}
+
+/** Those that do not serve first, then by the app's kill selection. */
+function inKillOrder(instances: readonly Instance[], record: AppRecord): readonly Instance[] {
+  const sign = record.definition.killSelection === 'YOUNGEST_FIRST' ? -1 : 1
+  return instances.toSorted((a, b) => {
+    const byServing = Number(isServing(a)) - Number(isServing(b))
+    if (byServing !== 0) return byServing
+    const byAge = sign * (a.createdAtMs - b.createdAtMs)
+    return byAge !== 0 ? byAge : a.id < b.id ? -1 : 1
+  })
+}
+
+function killRetryAtMs({ goal, phase }: Instance, { record, times }: PlanInput): number | undefined {
+  if (goal.kind !== 'stop' || phase.kind === 'unreachable' || phase.kind === 'ended') return undefined
+  if (goal.askedAtMs === undefined) return 0
+  return goal.askedAtMs + record.definition.taskKillGracePeriodSeconds * 1000 + times.killRetryMs
+}
+
+function needsKill(instance: Instance, input: PlanInput): boolean {
+  const atMs = killRetryAtMs(instance, input)
+  return atMs !== undefined && atMs <= input.nowMs
+}
+
+/** Unreachable instances are not waited for: nobody can say when they come back. */
+function isSettled(record: AppRecord, instances: readonly Instance[]): boolean {
+  const reachable = instances.filter(isOccupying)
+  return (
+    reachable.length === wantedInstances(record) &&
+    reachable.every((instance) => isCurrent(record, instance) && isServing(instance))
+  )
+}
+
+function nextWake(input: PlanInput, stops: ReadonlySet<Instance>): number | undefined {
+  const { instances, nowMs, times, backoff } = input
+  const deadlines = instances.flatMap((instance) => {
+    const { phase, goal } = instance
+    if (stops.has(instance)) return []
+    if (phase.kind === 'recovered') return [phase.sinceMs + times.recoveryTimeoutMs]
+    if (phase.kind === 'staged' && goal.kind === 'run') return [phase.sinceMs + times.launchTimeoutMs]
+    const retryAtMs = killRetryAtMs(instance, input)
+    return retryAtMs === undefined ? [] : [retryAtMs]
+  })
+  const future = [...deadlines, backoff.untilMs].filter((atMs) => atMs > nowMs)
+  return future.length === 0 ? undefined : future.reduce((a, b) => Math.min(a, b))
+}

@@ -1,0 +1,116 @@
+import { type AgentId, type TaskId } from '../model/ids.ts'
+import { type TaskState } from '../model/task.ts'
+import { type Backoff, noBackoff } from './backoff.ts'
+import { type AppId } from './ids.ts'
+import { type RejectReason } from './match.ts'
+
+/** The last task of an app that ended unasked. */
+export interface TaskFailure {
+  readonly taskId: TaskId
+  readonly state: TaskState
+  readonly message: string
+  readonly host: string
+  readonly agentId: AgentId
+  readonly timestampMs: number
+  readonly configVersion: number
+}
+
+/** Instances of an app that wait for offers, and why the last offers did not do. */
+export interface Waiting {
+  readonly count: number
+  /** Wall clock. */
+  readonly sinceMs: number
+  /** The reason of each agent, by its last offer. */
+  readonly rejections: ReadonlyMap<AgentId, RejectReason>
+  readonly processedOffers: number
+  readonly unusedOffers: number
+  readonly lastUnusedAtMs?: number
+  readonly lastUsedAtMs?: number
+}
+
+/** What is known of an app in this process only: a new leader starts without it. */
+export interface AppRuntime {
+  readonly backoff: Backoff
+  readonly waiting?: Waiting | undefined
+  readonly lastFailure?: TaskFailure
+  /** Monotonic time of the next look. */
+  readonly wakeAtMs?: number | undefined
+}
+
+const fresh: AppRuntime = { backoff: noBackoff }
+
+/** The runtime of each app. */
+export interface Runtimes {
+  get(id: AppId): AppRuntime
+  set(id: AppId, change: Partial<AppRuntime>): void
+  forget(id: AppId): void
+  /** Sets how many instances wait; 0 ends the waiting. @returns whether more wait than before */
+  setWaiting(id: AppId, count: number, nowMs: number): boolean
+  /** Apps that wait, the longest first. */
+  waiting(): readonly AppId[]
+  /** Apps whose time has come, and the next time after that. */
+  due(nowMs: number): readonly AppId[]
+  nextWakeMs(): number | undefined
+}
+
+/** Nothing known of any app. */
+export function makeRuntimes(): Runtimes {
+  const all = new Map<AppId, AppRuntime>()
+  const waiting = new Set<AppId>()
+  const wakes = new Map<AppId, number>()
+  const get = (id: AppId): AppRuntime => all.get(id) ?? fresh
+  return {
+    get,
+    set: (id, change) => {
+      const { wakeAtMs, ...rest } = { ...get(id), ...change }
+      all.set(id, { ...rest, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) })
+      if (wakeAtMs === undefined) wakes.delete(id)
+      else wakes.set(id, wakeAtMs)
+    },
+    forget: (id) => {
+      all.delete(id)
+      waiting.delete(id)
+      wakes.delete(id)
+    },
+    setWaiting: (id, count, nowMs) => {
+      const { waiting: before, ...rest } = get(id)
+      if (count === 0) {
+        waiting.delete(id)
+        all.set(id, rest)
+        return false
+      }
+      waiting.add(id)
+      all.set(id, { ...rest, waiting: { ...(before ?? newWaiting(nowMs)), count } })
+      return count > (before?.count ?? 0)
+    },
+    waiting: () => [...waiting],
+    due: (nowMs) => [...wakes].filter(([, atMs]) => atMs <= nowMs).map(([id]) => id),
+    nextWakeMs: () => (wakes.size === 0 ? undefined : [...wakes.values()].reduce((a, b) => Math.min(a, b))),
+  }
+}
+
+function newWaiting(nowMs: number): Omit<Waiting, 'count'> {
+  return { sinceMs: nowMs, rejections: new Map(), processedOffers: 0, unusedOffers: 0 }
+}
+
+/** What the offers of one turn did for an app that waits. */
+export function afterOffers(waiting: Waiting, { placed, offered, rejections, nowMs }: OfferOutcome): Waiting {
+  return {
+    ...waiting,
+    count: waiting.count - placed,
+    rejections: new Map([...waiting.rejections, ...rejections]),
+    processedOffers: waiting.processedOffers + offered,
+    unusedOffers: waiting.unusedOffers + rejections.size,
+    ...(rejections.size > 0 ? { lastUnusedAtMs: nowMs } : {}),
+    ...(placed > 0 ? { lastUsedAtMs: nowMs } : {}),
+  }
+}
+
+/** Input of {@link afterOffers}. */
+export interface OfferOutcome {
+  readonly placed: number
+  readonly offered: number
+  readonly rejections: ReadonlyMap<AgentId, RejectReason>
+  /** Wall clock. */
+  readonly nowMs: number
+}

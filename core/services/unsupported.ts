@@ -1,0 +1,86 @@
+import { isObject } from './json.ts'
+
+/** Where in a body a field stands. */
+type Place = 'app' | 'container' | 'healthCheck'
+
+/** A field of Marathon that this version refuses, unless its value asks for nothing. */
+interface Refusal {
+  readonly error: string
+  readonly harmless: (value: unknown) => boolean
+}
+
+const isEmpty = (value: unknown): boolean =>
+  (Array.isArray(value) && value.length === 0) || (isObject(value) && Object.keys(value).length === 0)
+const isOne =
+  (...allowed: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    allowed.includes(value)
+const always = (): boolean => true
+const never = (): boolean => false
+
+function later(harmless: (value: unknown) => boolean): Refusal {
+  return { error: 'is not supported yet', harmless }
+}
+
+function isReplaceAtOnce(value: unknown): boolean {
+  return isObject(value) && Object.entries(value).every(([key, v]) => key.endsWith('AfterSeconds') && v === 0)
+}
+
+/** Marathon's answers carry these: a client that sends back what it read asks for nothing by them. */
+const answerFields = [
+  'version',
+  'versionInfo',
+  'tasksStaged',
+  'tasksRunning',
+  'tasksHealthy',
+  'tasksUnhealthy',
+  'deployments',
+  'tasks',
+  'lastTaskFailure',
+  'taskStats',
+  'readinessCheckResults',
+] as const
+
+const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
+  app: {
+    ...Object.fromEntries(answerFields.map((field) => [field, later(always)])),
+    dependencies: later(isEmpty),
+    executor: later(isOne('')),
+    fetch: later(isEmpty),
+    gpus: later(isOne(0)),
+    networkBandwidth: later(isOne(0)),
+    readinessChecks: later(isEmpty),
+    residency: later(never),
+    resourceLimits: later(isEmpty),
+    role: later(isOne('*')),
+    secrets: later(isEmpty),
+    storeUrls: later(isEmpty),
+    taskRestartSettings: later(never),
+    tty: later(isOne(false)),
+    unreachableStrategy: later(isReplaceAtOnce),
+    uris: later(isEmpty),
+    ipAddress: { error: 'is the old form: use networks', harmless: never },
+    ports: { error: 'is the old form: use portDefinitions', harmless: never },
+  },
+  container: { docker: later(never), linuxInfo: later(never), volumes: later(isEmpty) },
+  healthCheck: {
+    delaySeconds: later(never),
+    ignoreHttp1xx: later(isOne(false)),
+    ipProtocol: later(isOne('IPv4')),
+  },
+}
+
+/** `value` without the fields that ask for nothing, and what must be said of the others. */
+export function withoutHarmless(
+  value: Readonly<Record<string, unknown>>,
+  place: Place,
+): { readonly kept: Readonly<Record<string, unknown>>; readonly refused: ReadonlyMap<string, string> } {
+  const kept: Record<string, unknown> = {}
+  const refused = new Map<string, string>()
+  for (const [key, field] of Object.entries(value)) {
+    const refusal = Object.hasOwn(refusals[place], key) ? refusals[place][key] : undefined
+    if (refusal === undefined) kept[key] = field
+    else if (!refusal.harmless(field)) refused.set(key, refusal.error)
+  }
+  return { kept, refused }
+}
