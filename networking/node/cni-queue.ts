@@ -1,8 +1,10 @@
 import { readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { cniCodes } from '../../cni-plugins/cni/errors.ts'
+import { integerField, parseJsonObject } from '../../cni-plugins/cni/json.ts'
 import { errorMessage, hasCode } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
-import { decodeCall, frameLimitBytes } from './cni-frame.ts'
+import { type CniAnswer, decodeCall, frameLimitBytes } from './cni-frame.ts'
 import { type CniHandler } from './cni-server.ts'
 
 /** Where the client leaves DELs while no daemon answers. */
@@ -51,6 +53,7 @@ async function performQueued(
     if (call.env['CNI_COMMAND'] !== 'DEL') throw new Error('it is no DEL')
     const answer = await handler(call, options)
     if (answer.exitCode !== 0) {
+      if (isHopeless(answer)) throw new Error(answer.stdout.trim())
       log.warn({ path, answer: answer.stdout.trim() }, 'queued DEL failed')
       return 'failed'
     }
@@ -62,6 +65,13 @@ async function performQueued(
     await rename(path, `${path}.bad`)
     return 'bad'
   }
+}
+
+/** True when the request itself is wrong: no later try can succeed. */
+function isHopeless({ stdout }: CniAnswer): boolean {
+  const { version, unsupportedField, environment, decode, config } = cniCodes
+  const code = integerField(parseJsonObject(stdout, 'the answer'), 'code')
+  return code !== undefined && [version, unsupportedField, environment, decode, config].some((bad) => bad === code)
 }
 
 async function readRegular(path: string): Promise<Buffer> {

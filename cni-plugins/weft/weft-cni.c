@@ -1,0 +1,393 @@
+/*
+ * The CNI plugin "weft": hands its environment and standard input to the node daemon, prints the daemon's answer.
+ *
+ * It is C, and does nothing else, because a runtime starts it for every container: 1 ms instead of a script's 50.
+ * The frame is described in networking/node/cni-frame.ts. client.mjs does the same where there is no compiler; both pass
+ * test/kernel/cni-client.test.ts.
+ *
+ * Socket: key "socket" at the top level of the configuration, else the environment's WEFT_CNI_SOCKET, else the default.
+ * Without a daemon: ADD, CHECK, GC say "try again later" (11); STATUS says 50; DEL is kept in cni-del-queue/ beside the
+ * socket for the daemon's next start, and succeeds.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEFAULT_SOCKET "/run/weft/net.sock"
+#define FRAME_LIMIT (1u << 20)
+#define ANSWER_LIMIT (16u << 20)
+/* Longer than any call takes: a daemon that hangs must not hang the runtime for ever. */
+#define ANSWER_TIMEOUT_SECONDS 60
+
+extern char **environ;
+
+enum { CODE_ENVIRONMENT = 4, CODE_IO = 5, CODE_DECODE = 6, CODE_TRY_AGAIN = 11, CODE_UNAVAILABLE = 50 };
+
+/* Frame: u32 length, u32 environment length, NAME=VALUE NUL ..., standard input. */
+static unsigned char frame[8 + FRAME_LIMIT + 2];
+static size_t frame_length;
+static const char *input = "";
+static size_t input_length;
+
+static char version[33] = "1.1.0";
+static char socket_path[4096] = DEFAULT_SOCKET;
+
+static const char *env(const char *name)
+{
+	const char *value = getenv(name);
+	return value ? value : "";
+}
+
+static void put_u32(unsigned char *at, uint32_t value)
+{
+	at[0] = value >> 24;
+	at[1] = value >> 16;
+	at[2] = value >> 8;
+	at[3] = value;
+}
+
+static void print_json_text(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		unsigned char c = *text;
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < 0x20 || c > 0x7e)
+			putchar('?');
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+/* CNI SPEC.md, section "Error". */
+static int fail(int code, const char *message, const char *detail)
+{
+	printf("{\"cniVersion\":");
+	print_json_text(version);
+	printf(",\"code\":%d,\"msg\":", code);
+	print_json_text(message);
+	if (detail) {
+		printf(",\"details\":");
+		print_json_text(detail);
+	}
+	printf("}\n");
+	return 1;
+}
+
+/*
+ * The few things the client itself needs of the configuration: a scan that knows strings and nesting. Anything odd
+ * leaves the defaults; the daemon then parses properly and says what is wrong.
+ */
+static const char *end_of_string(const char *at, const char *end)
+{
+	for (; at < end; at++) {
+		if (*at == '\\')
+			at++;
+		else if (*at == '"')
+			return at;
+	}
+	return NULL;
+}
+
+static const char *skip_space(const char *at, const char *end)
+{
+	while (at < end && strchr(" \t\r\n", *at) && *at)
+		at++;
+	return at;
+}
+
+static void keep_value(const char *from, const char *to, char *out, size_t size)
+{
+	char text[4096];
+	size_t length = 0;
+	for (const char *at = from; at < to; at++) {
+		if (*at == '\\' && (at + 1 >= to || !strchr("\"\\/", *++at)))
+			return;
+		if (length + 1 >= sizeof text || (unsigned char)*at < 0x20)
+			return;
+		text[length++] = *at;
+	}
+	if (length == 0 || length >= size)
+		return;
+	memcpy(out, text, length);
+	out[length] = 0;
+}
+
+static void scan_config(void)
+{
+	const char *end = input + input_length;
+	int depth = 0;
+	for (const char *at = input; at < end; at++) {
+		if (*at == '{' || *at == '[')
+			depth++;
+		else if (*at == '}' || *at == ']')
+			depth--;
+		if (*at != '"')
+			continue;
+		const char *key = at + 1;
+		const char *key_end = end_of_string(key, end);
+		if (!key_end)
+			return;
+		at = key_end;
+		const char *next = skip_space(key_end + 1, end);
+		if (depth != 1 || next >= end || *next != ':')
+			continue;
+		next = skip_space(next + 1, end);
+		if (next >= end || *next != '"')
+			continue;
+		const char *value_end = end_of_string(next + 1, end);
+		if (!value_end)
+			return;
+		if (key_end - key == 10 && !memcmp(key, "cniVersion", 10))
+			keep_value(next + 1, value_end, version, sizeof version);
+		if (key_end - key == 6 && !memcmp(key, "socket", 6))
+			keep_value(next + 1, value_end, socket_path, sizeof socket_path);
+		at = value_end;
+	}
+}
+
+/* Only what concerns us: the runtime's other variables may be secret, and large. */
+static int is_ours(const char *variable)
+{
+	return !strncmp(variable, "CNI_", 4) || !strncmp(variable, "WEFT_", 5);
+}
+
+/* Returns 0, or -1 with errno (E2BIG: too long). */
+static int read_request(void)
+{
+	size_t length = 8;
+	for (char **variable = environ; *variable; variable++) {
+		if (!is_ours(*variable))
+			continue;
+		size_t size = strlen(*variable) + 1;
+		if (length + size > FRAME_LIMIT) {
+			errno = E2BIG;
+			return -1;
+		}
+		memcpy(frame + length, *variable, size);
+		length += size;
+	}
+	put_u32(frame + 4, length - 8);
+	input = (const char *)frame + length;
+	for (;;) {
+		ssize_t got = read(0, frame + length, sizeof frame - length);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0 && errno != EBADF)
+			return -1;
+		if (got <= 0)
+			break;
+		length += got;
+		if (length - 4 > FRAME_LIMIT) {
+			errno = E2BIG;
+			return -1;
+		}
+	}
+	input_length = (const char *)frame + length - input;
+	frame_length = length;
+	put_u32(frame, length - 4);
+	return 0;
+}
+
+static int write_all(int fd, const unsigned char *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t sent = write(fd, bytes, length);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent <= 0)
+			return -1;
+		bytes += sent;
+		length -= sent;
+	}
+	return 0;
+}
+
+static int read_all(int fd, unsigned char *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t got = read(fd, bytes, length);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got == 0)
+			errno = ECONNRESET;
+		if (got <= 0)
+			return -1;
+		bytes += got;
+		length -= got;
+	}
+	return 0;
+}
+
+static int connect_daemon(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct timeval timeout = { .tv_sec = ANSWER_TIMEOUT_SECONDS };
+	if (strlen(socket_path) >= sizeof address.sun_path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(address.sun_path, socket_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return fd;
+	int reason = errno;
+	close(fd);
+	errno = reason;
+	return -1;
+}
+
+/* Returns the daemon's exit code with its answer printed, or -1 with errno when there is no whole answer. */
+static int ask_daemon(void)
+{
+	unsigned char head[5];
+	unsigned char *text = NULL;
+	int code = -1;
+	int fd = connect_daemon();
+	if (fd < 0)
+		return -1;
+	/* A daemon that refuses the frame may close before it is all sent; its answer says why. */
+	write_all(fd, frame, frame_length);
+	if (read_all(fd, head, sizeof head) == 0) {
+		size_t length = (size_t)head[0] << 24 | head[1] << 16 | head[2] << 8 | head[3];
+		length -= length > 0;
+		if (length > ANSWER_LIMIT || !(text = malloc(length + 1)))
+			errno = EMSGSIZE;
+		else if (read_all(fd, text, length) == 0)
+			code = head[4];
+		if (code >= 0 && (fwrite(text, 1, length, stdout) != length || fflush(stdout)))
+			code = 1;
+	}
+	int reason = errno;
+	free(text);
+	close(fd);
+	errno = reason;
+	return code;
+}
+
+/* Makes the folder, and the one above it: the daemon may never have run. */
+static int make_queue(char *directory, size_t size)
+{
+	char *slash = strrchr(socket_path, '/');
+	if (!slash || slash == socket_path) {
+		errno = EINVAL;
+		return -1;
+	}
+	int length = snprintf(directory, size, "%.*s", (int)(slash - socket_path), socket_path);
+	if (length < 0 || (size_t)length + 16 >= size) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+		return -1;
+	strcat(directory, "/cni-del-queue");
+	return mkdir(directory, 0700) < 0 && errno != EEXIST ? -1 : 0;
+}
+
+static int sync_directory(const char *directory)
+{
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int outcome = fd < 0 ? -1 : fsync(fd);
+	if (fd >= 0)
+		close(fd);
+	return outcome;
+}
+
+/* Writes the request durably; `path` is where it then is. */
+static int queue_request(char *path, size_t size)
+{
+	char directory[4200], temporary[4400];
+	struct timespec now;
+	if (make_queue(directory, sizeof directory) < 0)
+		return -1;
+	clock_gettime(CLOCK_REALTIME, &now);
+	/* Names sort by time. */
+	snprintf(path, size, "%s/%020lld%09ld-%d.del", directory, (long long)now.tv_sec, now.tv_nsec, (int)getpid());
+	snprintf(temporary, sizeof temporary, "%s/.new-%d", directory, (int)getpid());
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	int outcome = write_all(fd, frame + 4, frame_length - 4) == 0 && fsync(fd) == 0 ? 0 : -1;
+	int reason = errno;
+	close(fd);
+	if (outcome == 0) {
+		outcome = rename(temporary, path);
+		reason = errno;
+	}
+	if (outcome == 0)
+		return sync_directory(directory);
+	unlink(temporary);
+	errno = reason;
+	return -1;
+}
+
+/* DEL must succeed without a daemon, or the runtime could never forget the container. */
+static int delete_later(const char *why)
+{
+	char path[4400];
+	if (queue_request(path, sizeof path) < 0) {
+		char detail[256];
+		snprintf(detail, sizeof detail, "queue: %s; daemon: %s", strerror(errno), why);
+		return fail(CODE_IO, "the Weft node daemon does not answer, and DEL cannot be kept for it: start `weft net`", detail);
+	}
+	/* The daemon may have started, and read the queue, between the two. */
+	int code = ask_daemon();
+	if (code < 0)
+		return 0;
+	unlink(path);
+	return code;
+}
+
+static int without_daemon(const char *command, int reason)
+{
+	char detail[4500];
+	snprintf(detail, sizeof detail, "%s: %s", socket_path, strerror(reason));
+	if (!strcmp(command, "DEL"))
+		return delete_later(strerror(reason));
+	if (!strcmp(command, "STATUS"))
+		return fail(CODE_UNAVAILABLE, "the Weft node daemon does not answer: start `weft net` on this machine", detail);
+	return fail(CODE_TRY_AGAIN, "the Weft node daemon does not answer: start `weft net` on this machine, then try again", detail);
+}
+
+int main(void)
+{
+	const char *command = env("CNI_COMMAND");
+	signal(SIGPIPE, SIG_IGN);
+	if (!*command)
+		return fail(CODE_ENVIRONMENT, "CNI_COMMAND is missing: this is a CNI plugin, to be started by a container runtime", NULL);
+	if (*env("WEFT_CNI_SOCKET") && strlen(env("WEFT_CNI_SOCKET")) < sizeof socket_path)
+		strcpy(socket_path, env("WEFT_CNI_SOCKET"));
+	int outcome = read_request();
+	int reason = errno;
+	if (!strcmp(command, "VERSION")) {
+		scan_config();
+		printf("{\"cniVersion\":");
+		print_json_text(version);
+		printf(",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
+		return 0;
+	}
+	if (outcome < 0 && reason == E2BIG)
+		return fail(CODE_DECODE, "environment and configuration together have more than 1 MiB", NULL);
+	if (outcome < 0)
+		return fail(CODE_IO, "cannot read the configuration from standard input", strerror(reason));
+	scan_config();
+	int code = ask_daemon();
+	return code < 0 ? without_daemon(command, errno) : code;
+}
