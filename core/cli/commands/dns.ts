@@ -13,7 +13,7 @@ export interface DnsOptions {
   readonly tcp: boolean
 }
 
-const asker = fileURLToPath(new URL('./dns-ask.main.ts', import.meta.url))
+const asker = fileURLToPath(new URL('../dns-ask/main.ts', import.meta.url))
 
 /** `weft dns NAME [TYPE]`: asks the name server of a simulated host, from inside that host. */
 export async function dns(globals: GlobalOptions & DnsOptions, name: string, type: string): Promise<void> {

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { containerExecCommand, listContainers } from '../../agent/sweep.ts'
+import { containerExecCommand, listContainers } from '../../agent/exec.ts'
 import { AppError } from '../../base/errors.ts'
+import { isTerminal } from '../../model/task.ts'
 import { type GlobalOptions } from '../program.ts'
 import { type ClusterLayout, type HostLayout, netnsPath } from '../up/layout.ts'
 import { hostResolvConf } from '../up/resolv.ts'
@@ -28,7 +29,7 @@ export async function execArgv(
   const host = layout.hosts.find(({ name }) => name === where)
   if (host !== undefined) return hostArgv(host, command)
   const found = await findTask(layout, where)
-  const [program, ...args] = await containerExecCommand(found.stateDir, found.taskId, command)
+  const [program, ...args] = await containerExecCommand(found.stateDir, found.taskId, { argv: command })
   if (program === undefined) throw new AppError('ERR_CLI_EXEC', `task "${where}" has no container to run a command in`)
   return [program, ...args]
 }
@@ -70,7 +71,8 @@ async function allTasks(layout: ClusterLayout): Promise<readonly FoundTask[]> {
   const lists = await Promise.all(
     agents.map(async ({ directory }) => {
       const stateDir = join(directory, 'agent')
-      return (await listContainers(stateDir)).map(({ taskId }) => ({ stateDir, taskId }))
+      const running = (await listContainers(stateDir)).filter(({ state }) => !isTerminal(state))
+      return running.map(({ taskId }) => ({ stateDir, taskId }))
     }),
   )
   return lists.flat().toSorted((a, b) => a.taskId.localeCompare(b.taskId))

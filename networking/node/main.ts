@@ -1,0 +1,142 @@
+/**
+ * `weft net`: the node daemon. It belongs into the node's network namespace, follows the cluster's snapshot and programs
+ * it; answers the CNI plugin and DNS. SIGTERM ends it and leaves the kernel as it is: the next start takes that over.
+ */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { watchSnapshots } from '../../core/api/client.ts'
+import { systemClock } from '../../core/base/clock.ts'
+import { AppError, errorMessage } from '../../core/base/errors.ts'
+import { parseIp } from '../../core/base/ip.ts'
+import { type Logger, openLog } from '../../core/base/log.ts'
+import { diffSnapshots } from '../../core/model/delta.ts'
+import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
+import { openDnsServer } from '../../discovery/server/server.ts'
+import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
+import { openNftablesPlane } from '../../lb/nftables/plane.ts'
+import { openLbStage } from '../../lb/stage.ts'
+import { openAttachKernel } from '../attach/kernel.ts'
+import { openLeases } from '../ipam/leases.ts'
+import { openIsolationStage } from '../isolation/stage.ts'
+import { type RouteSocket } from '../netlink/ops.ts'
+import { openRouteSocket } from '../netlink/route-socket.ts'
+import { openNft } from '../nft/open.ts'
+import { openOverlayStage } from '../overlay/stage.ts'
+import { procSysctl } from '../overlay/sysctl.ts'
+import { dnsAddress, nftTable } from '../protocol.ts'
+import { openSnapshotCache } from './cache.ts'
+import { cniHandler } from './cni-handler.ts'
+import { drainDelQueue } from './cni-queue.ts'
+import { openCniServer } from './cni-server.ts'
+import { sweepAttachments } from './cni-sweep.ts'
+import { type CniView } from './cni-view.ts'
+import { desiredConflists, writeConflists } from './conflists.ts'
+import { followCluster } from './follow.ts'
+import { type NetFlags, parseNetFlags } from './options.ts'
+import { Pipeline } from './pipeline.ts'
+import { cniView } from './view.ts'
+
+interface Ground {
+  readonly flags: NetFlags
+  readonly log: Logger
+  readonly signal: AbortSignal
+  readonly routes: RouteSocket
+}
+
+/** The address must be there before the DNS server can bind it; it is local, so it needs no device of its own. */
+async function ensureDnsAddress(routes: RouteSocket): Promise<void> {
+  const address = { device: 'lo', address: parseIp(dnsAddress), prefixLength: 32 }
+  const [outcome] = await routes.perform([{ kind: 'address.replace', address }])
+  if (outcome?.ok === false) throw outcome.error
+}
+
+async function openPipeline({ flags, log, routes }: Ground, names: NamesStage): Promise<Pipeline> {
+  const nft = await openNft()
+  log.info({ nft: nft.name }, 'nftables opened')
+  const { nodeName: self, underlayDevice } = flags
+  const plane = openNftablesPlane({ nft, table: nftTable })
+  return new Pipeline([
+    openOverlayStage({ routes, self, underlayDevice, sysctl: procSysctl, log }),
+    openIsolationStage({ nft, table: nftTable }),
+    openLbStage({ self, plane, routes }),
+    names,
+  ])
+}
+
+async function openCni({ flags, log, signal }: Ground, view: () => CniView) {
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  const leases = await openLeases({ path: join(flags.stateDir, 'leases'), bootId, log })
+  const kernel = openAttachKernel()
+  const deps = { leases, kernel, view, log }
+  const handler = cniHandler(deps)
+  await sweepAttachments(deps, { signal })
+  await drainDelQueue({ socketPath: flags.socket, handler, log }, { signal })
+  const server = await openCniServer({ socketPath: flags.socket, handler, log })
+  return {
+    close: async () => {
+      await server.close()
+      await leases.close()
+      kernel.close()
+    },
+  }
+}
+
+async function underlayMtuBytes({ routes, flags }: Ground): Promise<number> {
+  const link = await routes.link(flags.underlayDevice)
+  if (link !== undefined) return link.mtuBytes
+  throw new AppError('ERR_NODE_UNDERLAY', `no device "${flags.underlayDevice}": --underlay-device names it`)
+}
+
+async function run(ground: Ground): Promise<void> {
+  const { flags, log, signal, routes } = ground
+  const { nodeName, underlay, masters } = flags
+  await ensureDnsAddress(routes)
+  const names = openNamesStage({ self: nodeName })
+  const pipeline = await openPipeline(ground, names)
+  const cache = openSnapshotCache({ file: join(flags.stateDir, 'snapshot'), clock: systemClock, log })
+  const known = cache.load()
+  if (known !== undefined) await adopt(pipeline, known, ground)
+  const dns = await openDnsServer({ addresses: [parseIp(dnsAddress)], port: 53, zones: names.zones, log })
+  const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
+  const cni = await openCni(ground, () => cniView(pipeline.current, node))
+  const onApplied = (snapshot: ClusterSnapshot) => {
+    cache.save(snapshot)
+    writeConflists(flags.cniConfDir, desiredConflists(snapshot, flags.socket))
+  }
+  const resume = known === undefined ? {} : { resumeAfter: known }
+  const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
+  log.info({ node: nodeName }, 'node daemon ready')
+  await followCluster({ watch, pipeline, onApplied, clock: systemClock, log, signal })
+  await Promise.allSettled([cni.close(), dns.close()])
+  cache.close()
+}
+
+/** What the disk knows is programmed at once: names answer again before any master does. */
+async function adopt(pipeline: Pipeline, known: ClusterSnapshot, { log, signal }: Ground): Promise<void> {
+  const change = { previous: emptySnapshot, next: known, delta: diffSnapshots(emptySnapshot, known) }
+  try {
+    const repairs = await pipeline.apply(change, { signal })
+    log.info({ version: known.version, repairs: repairs.length }, 'took over from the snapshot on disk')
+  } catch (error) {
+    log.error({ version: known.version, reason: errorMessage(error) }, 'snapshot on disk is not wholly programmed')
+  }
+}
+
+async function main(): Promise<void> {
+  const flags = parseNetFlags(process.argv.slice(2))
+  const log = openLog('net', flags.logLevel)
+  const ending = new AbortController()
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => ending.abort())
+  mkdirSync(flags.stateDir, { recursive: true, mode: 0o700 })
+  const routes = openRouteSocket({})
+  await run({ flags, log, signal: ending.signal, routes })
+  log.info({}, 'node daemon ended; the kernel stays as it is')
+}
+
+try {
+  await main()
+  process.exit(0)
+} catch (error) {
+  process.stderr.write(`weft net: ${errorMessage(error)}\n`)
+  process.exit(1)
+}

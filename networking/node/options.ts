@@ -1,0 +1,76 @@
+import { parseArgs } from 'node:util'
+import { AppError, errorMessage } from '../../core/base/errors.ts'
+import { type Ip, parseIp } from '../../core/base/ip.ts'
+import { type LogLevel } from '../../core/base/log.ts'
+import { type NodeName, parseNodeName } from '../../core/model/ids.ts'
+
+/** What the node daemon is started with. */
+export interface NetFlags {
+  readonly stateDir: string
+  readonly nodeName: NodeName
+  readonly underlay: Ip
+  readonly underlayDevice: string
+  /** `address:port` of each master. */
+  readonly masters: readonly string[]
+  /** Where the CNI plugin finds the daemon. */
+  readonly socket: string
+  /** Folder for one configuration list for each network; wholly the daemon's. */
+  readonly cniConfDir: string
+  readonly logLevel: LogLevel
+}
+
+const text = { type: 'string' } as const
+const options = {
+  'state-dir': text,
+  'node-name': text,
+  underlay: text,
+  'underlay-device': text,
+  master: text,
+  socket: text,
+  'cni-conf-dir': text,
+  'log-level': { type: 'string', default: 'info' },
+} as const
+
+const logLevels: readonly LogLevel[] = ['error', 'warn', 'info', 'debug', 'silent']
+
+/** @throws ERR_NODE_OPTION naming the option that is missing, unknown or wrong */
+export function parseNetFlags(argv: readonly string[]): NetFlags {
+  const values = read(argv)
+  const need = (name: keyof typeof options) => {
+    const value = values[name]
+    if (value === undefined || value === '') throw new AppError('ERR_NODE_OPTION', `--${name} is missing`)
+    return value
+  }
+  return {
+    stateDir: need('state-dir'),
+    nodeName: parseOption('node-name', need('node-name'), parseNodeName),
+    underlay: parseOption('underlay', need('underlay'), parseIp),
+    underlayDevice: need('underlay-device'),
+    masters: need('master').split(','),
+    socket: need('socket'),
+    cniConfDir: need('cni-conf-dir'),
+    logLevel: parseOption('log-level', need('log-level'), parseLogLevel),
+  }
+}
+
+function read(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options }).values
+  } catch (error) {
+    throw new AppError('ERR_NODE_OPTION', errorMessage(error), { cause: error })
+  }
+}
+
+function parseOption<T>(name: string, value: string, parse: (value: string) => T): T {
+  try {
+    return parse(value)
+  } catch (error) {
+    throw new AppError('ERR_NODE_OPTION', `--${name}: ${errorMessage(error)}`, { cause: error })
+  }
+}
+
+function parseLogLevel(value: string): LogLevel {
+  const level = logLevels.find((known) => known === value)
+  if (level === undefined) throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${logLevels.join(', ')}`)
+  return level
+}
