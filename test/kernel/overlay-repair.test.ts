@@ -149,6 +149,7 @@ const foreign = [
   'ip route add 203.0.113.128/25 nhid 7',
   'ip route add 10.80.99.0/24 dev wfv1024 proto static',
   'ip route add unreachable 10.80.2.0/24 metric 4242',
+  'ip route add unreachable 10.80.1.0/24 metric 4242 proto 87',
   'ip link add wfveth0 type bridge',
   'ip link set wfveth0 up',
   'ip route add 10.80.1.9 dev wfveth0 proto 87',
