@@ -20,7 +20,7 @@ export interface ServerObserver {
 }
 
 /** Why something got no answer. */
-export type DropReason = 'not-a-query' | 'send-failed' | 'slow-client' | 'too-many-connections' | 'shutting-down'
+export type DropReason = 'not-a-query' | 'send-failed' | 'slow-client' | 'too-many-connections'
 
 /** What the listeners share. */
 export interface ResponderOptions {
