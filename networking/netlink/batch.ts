@@ -3,6 +3,7 @@
  * anyhow, in order, so silence before the last answer means done. That halves the cost of a request. When the kernel
  * could not queue a report, receive() says ENOBUFS, and every request without a report fails as unknown.
  */
+import { constants } from 'node:os'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { kernelError } from './errors.ts'
 import {
@@ -40,7 +41,6 @@ interface Pending {
 
 /** Measured: larger ones leave the processor's cache, smaller ones cost calls; and a send() of 16 kB blocks for 1 ms. */
 const maxBatchBytes = 16_000
-const ENOBUFS = 105
 
 /** Uses the port's writer: nothing else may write between the first `add` and the `flush`. */
 export function openBatch(port: NetlinkPort, onError: OnRequestError): RequestBatch {
@@ -106,7 +106,7 @@ function receiveReports(port: NetlinkPort, pending: Pending): void {
     })
   }
   // Without the last answer nothing is known of any request that was not refused.
-  if (lost || !ended) failRest(pending, ENOBUFS)
+  if (lost || !ended) failRest(pending, constants.errno.ENOBUFS)
 }
 
 function report({ requests, positions, onError }: Pending, entry: number, ack: Acknowledgement): void {

@@ -81,11 +81,20 @@ export const u64: Codec<bigint> = {
   },
 }
 
+/** Text that ends where the attribute ends; a NUL at its end is not part of it. */
+export const word: Codec<string> = {
+  write: (writer, value) => {
+    if (value.includes('\0')) throw new AppError('ERR_NETLINK_TEXT', `${JSON.stringify(value)} has a NUL inside`)
+    writer.append(Buffer.from(value, 'utf8'))
+  },
+  get: (buffer, start, end) => text.get(buffer, start, end),
+}
+
 /** NUL-terminated text. Writing refuses a NUL inside: the kernel would silently use the part before it. */
 export const text: Codec<string> = {
   write: (writer, value) => {
-    if (value.includes('\0')) throw new AppError('ERR_NETLINK_TEXT', `${JSON.stringify(value)} has a NUL inside`)
-    writer.append(Buffer.from(`${value}\0`, 'utf8'))
+    word.write(writer, value)
+    writer.zeros(1)
   },
   get: (buffer, start, end) => {
     const stop = buffer.indexOf(0, start)

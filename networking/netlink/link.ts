@@ -1,6 +1,6 @@
 /** Links: RTM_NEWLINK and relatives. Sources: include/uapi/linux/if_link.h, rtnetlink.h, net/if.h; rtnetlink(7). */
 import { type AttrsOf, attrTable, decodeAttrs, encodeAttrs, nested } from './attr.ts'
-import { octets, s32, text, u16, u16be, u32, u8 } from './codec.ts'
+import { octets, s32, text, u16, u16be, u32, u8, word } from './codec.ts'
 import { ip, mac } from './codec-address.ts'
 import { formatRouteOp } from './format.ts'
 import { decodeBody, type Message, type NetlinkRequest, NLM_F_CREATE, NLM_F_EXCL, writeBody } from './message.ts'
@@ -19,7 +19,7 @@ const IFF_UP = 1
 const RTEXT_FILTER_SKIP_STATS = 8
 
 /** IFLA_INFO_*; `data` depends on the kind. */
-const linkInfoAttrs = attrTable({ kind: [1, text], data: [2, octets] })
+const linkInfoAttrs = attrTable({ kind: [1, word], data: [2, octets] })
 
 /** IFLA_* */
 export const linkAttrs = attrTable({
@@ -58,9 +58,9 @@ type LinkAttrs = AttrsOf<typeof linkAttrs>
 /** `deviceIndex` is that of a VXLAN's underlay device. */
 export function linkAddRequest(spec: LinkSpec, deviceIndex: number | undefined): NetlinkRequest {
   const attrs: LinkAttrs = {
-    name: spec.name,
-    mtuBytes: spec.mtuBytes,
     mac: spec.mac,
+    mtuBytes: spec.mtuBytes,
+    name: spec.name,
     info: { kind: spec.type, data: linkData(spec, deviceIndex) },
   }
   return {
@@ -76,17 +76,17 @@ function linkData(spec: LinkSpec, deviceIndex: number | undefined): Uint8Array |
   if (spec.type !== 'vxlan') return undefined
   const local = spec.local.includes(':') ? { local6: spec.local } : { local: spec.local }
   return encodeAttrs(vxlanAttrs, {
-    vni: spec.vni,
     deviceIndex,
+    vni: spec.vni,
     ...local,
     learning: spec.learning ? 1 : 0,
     udpPort: spec.udpPort,
   })
 }
 
-function encodePeer(peer: Extract<LinkSpec, { type: 'veth' }>['peer']): Uint8Array {
+function encodePeer({ mac, mtuBytes, netnsFd, name }: Extract<LinkSpec, { type: 'veth' }>['peer']): Uint8Array {
   const writer = new Writer(128)
-  writeBody(writer, linkShape, { header: {}, attrs: { ...peer } })
+  writeBody(writer, linkShape, { header: {}, attrs: { mac, mtuBytes, netnsFd, name } })
   return writer.copy()
 }
 

@@ -53,9 +53,13 @@ export interface Native {
   onReadable(fd: number, ready: () => void): () => void
 }
 
+/** Second names of EAGAIN and EOPNOTSUPP, which the kernel does not use. */
+const errnoAliases: ReadonlySet<string> = new Set(['EWOULDBLOCK', 'ENOTSUP'])
+
 /** asm-generic/errno numbers → names; `E<n>` for one that Node does not know. */
 export function errnoName(errno: number): string {
-  for (const [name, value] of Object.entries(constants.errno)) if (value === errno) return name
+  for (const [name, value] of Object.entries(constants.errno))
+    if (value === errno && !errnoAliases.has(name)) return name
   return `E${errno}`
 }
 

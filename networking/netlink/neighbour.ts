@@ -42,7 +42,7 @@ export function neighbourReplaceRequest(spec: NeighbourSpec, index: number): Net
 
 /** Takes a neighbour away, whatever its link-layer address is. */
 export function neighbourDelRequest(spec: NeighbourSpec, index: number): NetlinkRequest {
-  const header = { family: familyNumber[ipFamily(spec.address)], index }
+  const header = { family: familyNumber[ipFamily(spec.address)], index, state: NUD_PERMANENT }
   return {
     type: RTM_DELNEIGH,
     flags: 0,
@@ -65,7 +65,7 @@ export function fdbReplaceRequest(spec: FdbSpec, index: number): NetlinkRequest 
 
 /** Takes a forwarding entry away when it still leads to `destination`. */
 export function fdbDelRequest(spec: FdbSpec, index: number): NetlinkRequest {
-  const header = { family: AF_BRIDGE, index, flags: NTF_SELF }
+  const header = { family: AF_BRIDGE, index, state: NUD_NOARP | NUD_PERMANENT, flags: NTF_SELF }
   return {
     type: RTM_DELNEIGH,
     flags: 0,

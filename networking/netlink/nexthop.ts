@@ -43,7 +43,7 @@ export function nexthopReplaceRequest(spec: NexthopSpec, deviceIndex: number): N
     type: RTM_NEWNEXTHOP,
     flags: NLM_F_CREATE | NLM_F_REPLACE,
     write: (writer) =>
-      writeBody(writer, nexthopShape, { header, attrs: { id: spec.id, deviceIndex, gateway: spec.gateway } }),
+      writeBody(writer, nexthopShape, { header, attrs: { id: spec.id, gateway: spec.gateway, deviceIndex } }),
     describe: () => formatRouteOp({ kind: 'nexthop.replace', nexthop: spec }),
   }
 }

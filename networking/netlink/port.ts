@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs'
+import { constants } from 'node:os'
 import { AppError } from '../../core/base/errors.ts'
 import { kernelError } from './errors.ts'
 import { insideNamespace, type NetnsTarget, withNamespace } from './namespace.ts'
@@ -111,8 +112,7 @@ export function receiveDatagram({ fd, native, receiveBuffer }: NetlinkPort): num
     throw new AppError('ERR_NETLINK_TRUNCATED', `a netlink datagram of ${length} octets is larger than the buffer`)
   }
   if (length >= 0) return length
-  const errno = errnoName(-length)
-  if (errno === 'EAGAIN') return 'empty'
-  if (errno === 'ENOBUFS') return 'overflow'
+  if (length === -constants.errno.EAGAIN) return 'empty'
+  if (length === -constants.errno.ENOBUFS) return 'overflow'
   throw kernelError({ errno: -length }, 'receive from netlink')
 }

@@ -3,6 +3,7 @@
  * the indexes that it has looked up. A link that an earlier op of the batch makes, renames or removes is looked up after
  * that op was sent. (The kernel could echo a new link's index, but only since 6.2, and a look-up costs 10 µs.)
  */
+import { constants } from 'node:os'
 import { setImmediate as othersTurn } from 'node:timers/promises'
 import { AppError } from '../../core/base/errors.ts'
 import { type IpFamily } from '../../core/base/ip.ts'
@@ -21,7 +22,6 @@ import { changesNames, isAlreadyGone, routeOpRequest } from './route-op.ts'
 import { decodeRoute, type RawRoute, routeDumpRequest } from './route.ts'
 import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
 
-const ENODEV = 19
 /** A long batch lets the rest of the process run about every 3 ms. */
 const sendsPerTurn = 4
 const done: OpOutcome = { ok: true }
@@ -83,7 +83,9 @@ function resolveOp(op: RouteOp, resolver: Resolver): NetlinkRequest | AppError {
     return routeOpRequest(op, resolver.index)
   } catch (error) {
     if (!(error instanceof AppError)) throw error
-    return isErrno(error, 'ENODEV') ? kernelError({ errno: ENODEV, message: error.message }, formatRouteOp(op)) : error
+    return isErrno(error, 'ENODEV')
+      ? kernelError({ errno: constants.errno.ENODEV, message: error.message }, formatRouteOp(op))
+      : error
   }
 }
 

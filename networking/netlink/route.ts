@@ -98,13 +98,13 @@ function routeBody(spec: RouteSpec, deviceIndex: number | undefined, scope: numb
     flags: spec.onlink === true ? RTNH_F_ONLINK : 0,
   }
   const attrs: AttrsOf<typeof routeAttrs> = {
-    destination: length === 0 ? undefined : address,
-    ...gatewayAttrs(spec, family),
-    deviceIndex,
-    preferredSource: spec.preferredSource,
+    destination: address,
     nexthopId: spec.nexthopId,
-    metric: spec.metric,
+    ...gatewayAttrs(spec, family),
+    preferredSource: spec.preferredSource,
     table: table > RT_TABLE_LOCAL ? table : undefined,
+    metric: spec.metric,
+    deviceIndex,
     metrics: spec.mtuBytes === undefined ? undefined : { mtuBytes: spec.mtuBytes },
   }
   return { header, attrs }

@@ -4,6 +4,7 @@
  * call empties the queue before it returns.
  */
 import { closeSync } from 'node:fs'
+import { constants } from 'node:os'
 import { AppError } from '../../core/base/errors.ts'
 import { type OnRequestError, openBatch, type RequestBatch } from './batch.ts'
 import { kernelError } from './errors.ts'
@@ -120,7 +121,7 @@ function ended(message: Message): Outcome {
 }
 
 function replyLost(request: NetlinkRequest, kind: 'overflow' | 'incomplete'): AppError {
-  if (kind === 'overflow') return kernelError({ errno: 105 }, request.describe())
+  if (kind === 'overflow') return kernelError({ errno: constants.errno.ENOBUFS }, request.describe())
   return new AppError(
     'ERR_NETLINK_INCOMPLETE',
     `${request.describe()}: the kernel's answer has no end; read the state again`,
