@@ -39,9 +39,15 @@ export function mergeBackends(group: Iterable<VipBackend>): VirtualServer | unde
     server ??= one.server
     const key = `${one.backend.address} ${one.backend.port}`
     const other = backends.get(key)
-    if (other === undefined || other.weight < one.backend.weight) backends.set(key, one.backend)
+    if (other === undefined || isPreferred(one.backend, other)) backends.set(key, one.backend)
   }
   return server && { ...server, backends: [...backends.values()].toSorted(compareBackends) }
+}
+
+/** Whatever the order of the tasks, the same one wins. */
+function isPreferred(one: RealServer, other: RealServer): boolean {
+  if (one.weight !== other.weight) return one.weight > other.weight
+  return one.local === true && other.local === undefined
 }
 
 /**

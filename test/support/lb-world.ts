@@ -1,10 +1,18 @@
-import { type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { type TestHost } from './hosts.ts'
-
-const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
+import { type Test } from 'tap'
+import { parseNodeName } from '../../core/model/ids.ts'
+import { type ClusterSnapshot, emptySnapshot, type RunningTask } from '../../core/model/snapshot.ts'
+import { openNftablesPlane } from '../../lb/nftables/plane.ts'
+import { openLbStage } from '../../lb/stage.ts'
+import { openIsolationStage } from '../../networking/isolation/stage.ts'
+import { openRouteSocket } from '../../networking/netlink/route-socket.ts'
+import { openLibnftables } from '../../networking/nft/libnftables.ts'
+import { type Nft } from '../../networking/nft/nft.ts'
+import { type RouteSocket } from '../../networking/netlink/ops.ts'
+import { type Stage } from '../../networking/node/stage.ts'
+import { nftTable } from '../../networking/protocol.ts'
+import { makeHost, type TestHost } from './hosts.ts'
+import { testChange, testNetwork, testNode, testSnapshot, testTask, type TestTask, testVip } from './lb-snapshot.ts'
+import { nftNamespace } from './nft-namespace.ts'
 
 /** Addresses of the node in {@link makeRouterNode}. */
 export const routerAddresses = { vtep4: '100.97.0.1', vtep6: 'fd01:a::1', underlay: '192.0.2.1' } as const
@@ -48,65 +56,103 @@ export interface Place {
   readonly ip6: string
 }
 
-/** Starts a server on TCP and UDP, both IP versions, that tells its name and whom it sees; ready when this resolves. */
-export async function startServer(host: TestHost, name: string, port: number): Promise<ChildProcess> {
-  const child = host.start(process.execPath, fixture('lb-server.ts'), name, String(port))
-  if (child.stdout !== null) await once(createInterface(child.stdout), 'line')
-  return child
+const { signal } = new AbortController()
+/** Addresses of the VIP `web` and of `none`, which no task serves. */
+export const vip = { 4: '100.96.0.1', 6: 'fd01:c::1' } as const
+/** Of the VIP `host`. */
+export const hostVip = { 4: '100.96.0.3' } as const
+/** See {@link vip}. */
+export const empty = { 4: '100.96.0.2', 6: 'fd01:c::2' } as const
+/** The containers: `other` is on another network. */
+export const places = {
+  b1: { device: 'wfb1', ip4: '10.80.0.11', ip6: 'fd01:b:0:1::11' },
+  b2: { device: 'wfb2', ip4: '10.80.0.12', ip6: 'fd01:b:0:1::12' },
+  b3: { device: 'wfb3', ip4: '10.80.0.13', ip6: 'fd01:b:0:1::13' },
+  client: { device: 'wfc', ip4: '10.80.0.20', ip6: 'fd01:b:0:1::20' },
+  other: { device: 'wfo', ip4: '10.90.0.20', ip6: 'fd01:b:0:2::20' },
+} as const
+/** Name of a container. */
+export type PlaceName = keyof typeof places
+/** Containers that serve. */
+export const servers = ['b1', 'b2', 'b3'] as const
+
+const networks = [
+  testNetwork('dcos', 1024, '10.80.0.0/14', 'fd01:b:0:1::/64'),
+  testNetwork('other', 1025, '10.90.0.0/16', 'fd01:b:0:2::/64'),
+]
+const nodes = [testNode('n1', routerAddresses.underlay, routerAddresses.vtep4, routerAddresses.vtep6)]
+const vips = [
+  testVip('web', ...Object.values(vip)),
+  testVip('none', ...Object.values(empty)),
+  testVip('host', hostVip[4]),
+]
+
+/** A task behind the VIP `web`, in the container of its name. */
+export function backend(name: (typeof servers)[number], more: Partial<TestTask> = {}): RunningTask {
+  const { ip4, ip6 } = places[name]
+  const labels = { VIP_0: '/web:80' }
+  return testTask(name, { node: 'n1', addresses: [ip4, ip6], port: 8080, protocols: ['tcp', 'udp'], labels, ...more })
 }
 
-/** What one attempt of a client got. */
-export interface Attempt {
-  /** Name of the server that answered. */
-  readonly server?: string
-  /** The client's address as the server saw it. */
-  readonly seen?: string
-  /** Code of the failure; `TIMEOUT` after 3 s without an answer. */
-  readonly error?: string
-  readonly elapsedMs: number
+/** A task behind the VIP `none` that never gets healthy. */
+export const pending = testTask('none', {
+  node: 'n1',
+  addresses: [places.b1.ip4, places.b1.ip6],
+  port: 8080,
+  protocols: ['tcp', 'udp'],
+  labels: { VIP_0: '/none:80' },
+  health: 'pending',
+})
+
+/** One node with the containers and both stages, removed with the test. */
+export interface World {
+  readonly node: TestHost
+  host(name: PlaceName | 'node'): TestHost
+  /** Brings the node from the last snapshot to one with these tasks, as the pipeline does. */
+  program(tasks: readonly RunningTask[]): Promise<void>
+  /** What the audits of both stages repaired. */
+  audit(): Promise<readonly string[]>
 }
 
-/** Connects (or sends) `count` times in turn, each time anew. */
-export function askServer(
-  host: TestHost,
-  target: { readonly protocol: 'tcp' | 'udp'; readonly address: string; readonly port: number },
-  count = 1,
-): readonly Attempt[] {
-  const { protocol, address, port } = target
-  return parseAttempts(
-    host.run(process.execPath, fixture('lb-client.ts'), protocol, address, String(port), String(count)),
-  )
-}
-
-/** A TCP connection that stays. */
-export interface Connection {
-  /** What it got when it was opened. */
-  readonly first: Attempt
-  /** Sends on it again, and tells what comes back. */
-  ask(): Promise<Attempt>
-}
-
-/** Opens a TCP connection in the host; it ends with the host. */
-export async function openConnection(host: TestHost, address: string, port: number): Promise<Connection> {
-  const child = host.start(process.execPath, fixture('lb-client.ts'), 'keep', address, String(port), '1')
-  const lines = child.stdout === null ? undefined : createInterface(child.stdout)[Symbol.asyncIterator]()
-  const next = async (): Promise<Attempt> => {
-    const line = await lines?.next()
-    return line?.done === false ? (parseAttempts(line.value)[0] ?? noAnswer) : noAnswer
+/** Makes a {@link World}; without `containers` none is plugged in. */
+export async function makeWorld(t: Test, { containers }: { readonly containers: 'all' | 'none' }): Promise<World> {
+  const node = makeHost('node')
+  t.teardown(node.remove)
+  makeRouterNode(node)
+  const hosts = new Map<string, TestHost>([['node', node]])
+  for (const [name, place] of Object.entries(containers === 'all' ? places : {})) {
+    const host = makeHost(name)
+    t.teardown(host.remove)
+    plugContainer(node, host, place)
+    hosts.set(name, host)
   }
-  const first = await next()
-  return {
-    first,
-    ask: async () => {
-      child.kill('SIGUSR2')
-      return next()
-    },
+  const nft = await openLibnftables({ namespace: nftNamespace(node) })
+  const routes = openRouteSocket({ netns: node.path })
+  t.teardown(() => {
+    routes.close()
+    nft.close()
+  })
+  const stages = makeStages(nft, routes)
+  let current: ClusterSnapshot = emptySnapshot
+  const program = async (tasks: readonly RunningTask[]) => {
+    const next = testSnapshot(current.version + 1, { networks, nodes, tasks, vips })
+    const steps = stages.map((stage) => stage.plan(testChange(current, next)))
+    current = next
+    for (const step of steps) await step.add({ signal })
+    for (const step of steps.toReversed()) await step.remove({ signal })
   }
+  const audit = async () => {
+    const repairs: string[] = []
+    for (const stage of stages) {
+      repairs.push(...(await stage.audit(current, { signal })).map(({ operation }) => operation))
+    }
+    return repairs
+  }
+  const host = (name: PlaceName | 'node') => hosts.get(name) ?? node
+  return { node, host, program, audit }
 }
 
-const noAnswer: Attempt = { error: 'no answer', elapsedMs: 0 }
-
-function parseAttempts(text: string): readonly Attempt[] {
-  const lines = text.trim().split('\n')
-  return lines.map((line): Attempt => JSON.parse(line))
+function makeStages(nft: Nft, routes: RouteSocket): readonly Stage[] {
+  const plane = openNftablesPlane({ nft, table: nftTable })
+  return [openIsolationStage({ nft, table: nftTable }), openLbStage({ self: parseNodeName('n1'), plane, routes })]
 }
