@@ -134,7 +134,7 @@ function attachmentRequest(command: string, env: CniEnv, config: NetworkConfig):
 /** Source: CNI SPEC.md 1.1.0, section "GC". Libcni also sends the key `cni.dev/attachments`. */
 function gcRequest(config: NetworkConfig): CniRequest {
   const keys = ['cni.dev/valid-attachments', 'cni.dev/attachments']
-  const key = keys.find((name) => Array.isArray(config.raw[name]))
+  const key = keys.find((name) => (config.raw[name] ?? undefined) !== undefined)
   if (key === undefined) return { kind: 'GC', config }
   const valid = objectsField(config.raw, key).map((entry) => {
     const containerId = stringField(entry, 'containerID')

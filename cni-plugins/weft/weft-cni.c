@@ -3,7 +3,7 @@
  *
  * It is C, and does nothing else, because a runtime starts it for every container: 1 ms instead of a script's 50.
  * The frame is described in networking/node/cni-frame.ts. client.mjs does the same where there is no compiler; both pass
- * test/kernel/cni-client.test.ts.
+ * test/conformance/cni-client.test.ts.
  *
  * Socket: key "socket" at the top level of the configuration, else the environment's WEFT_CNI_SOCKET, else the default.
  * Without a daemon: ADD, CHECK, GC say "try again later" (11); STATUS says 50; DEL is kept in cni-del-queue/ beside the
