@@ -14,9 +14,9 @@ export interface AnswerContext {
   readonly recursion: 'none' | 'forwarded'
 }
 
-/** What becomes of a query. */
+/** What becomes of a query. `period`: the reply comes again after so many rotations, until the zones change. */
 export type Answer =
-  | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly rcode: number }
+  | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly rcode: number; readonly period?: number }
   /** A well-formed question for a name of no zone of ours. */
   | { readonly kind: 'foreign'; readonly query: Message }
   /** No query at all: too short, or itself a response (answering could make two servers talk for ever). */
@@ -66,7 +66,8 @@ function answerQuery(query: Message, context: AnswerContext): Answer {
   if (type >= 128 && type < metaType.ANY) return refuse(query, context, rcode.NOTIMP)
   const found = lookup(context.zones, question, context.rotation)
   if (found === undefined) return { kind: 'foreign', query }
-  return reply(responseTo(query, context, found), query, context)
+  const outcome = reply(responseTo(query, context, found), query, context)
+  return found.period === undefined ? outcome : { ...outcome, period: found.period }
 }
 
 /** A response with nothing but its code; it echoes the question when there was exactly one. */
@@ -106,7 +107,7 @@ function ownEdns(theirs: Edns): Edns {
   return { udpSizeBytes: ownUdpSizeBytes, version: 0, dnssecOk: theirs.dnssecOk, options: [] }
 }
 
-function reply(response: Message, query: Message, context: AnswerContext): Answer {
+function reply(response: Message, query: Message, context: AnswerContext): Extract<Answer, { kind: 'reply' }> {
   return {
     kind: 'reply',
     bytes: encodeMessage(response, { limitBytes: limitBytes(query, context.transport) }),

@@ -12,6 +12,8 @@ export interface Found {
   readonly answers: readonly ResourceRecord[]
   readonly authorities: readonly ResourceRecord[]
   readonly additionals: readonly ResourceRecord[]
+  /** After how many rotations the same comes again; absent where the zones decided nothing. */
+  readonly period?: number
 }
 
 /** How many CNAME records are followed: a loop ends here. */
@@ -28,13 +30,18 @@ export function lookup(zones: ZoneReader, question: Question, rotation: number):
     return { code: rcode.SERVFAIL, authoritative: false, answers: [], authorities: [], additionals: [] }
   }
   const answers: ResourceRecord[] = []
+  let period = 1
   let name = question.name
   for (let step = 0; step <= maxChain; step++) {
     const rrsets = zones.rrsets(nameKey(name)) ?? []
     const match = matching(rrsets, question.type)
     if (match !== undefined) {
       answers.push(...records(name, match, rotation))
-      return positive(answers, additionalOf(zones, answers, rotation))
+      const additional = additionalRrsets(zones, answers)
+      for (const { data } of [match, ...additional.map(({ rrset }) => rrset)])
+        period = commonMultiple(period, data.length)
+      const additionals = additional.flatMap(({ target, rrset }) => records(target, rrset, rotation))
+      return { ...positive(answers), additionals, period }
     }
     const alias = aliasOf(rrsets)
     if (alias === undefined) break
@@ -58,8 +65,14 @@ function aliasOf(rrsets: readonly RrSet[]): { readonly rrset: RrSet; readonly ta
   return undefined
 }
 
-function positive(answers: readonly ResourceRecord[], additionals: readonly ResourceRecord[]): Found {
-  return { code: rcode.NOERROR, authoritative: true, answers, authorities: [], additionals }
+function positive(answers: readonly ResourceRecord[]): Found {
+  return { code: rcode.NOERROR, authoritative: true, answers, authorities: [], additionals: [] }
+}
+
+function commonMultiple(a: number, b: number): number {
+  let [x, y] = [a, b]
+  while (y !== 0) [x, y] = [y, x % y]
+  return (a / x) * b
 }
 
 /** NXDOMAIN or NODATA with the zone's SOA, whose TTL is how long the absence may be remembered. RFC 2308 §2, §3. */
@@ -69,7 +82,7 @@ function negative(
 ): Found {
   const zone = end.answers.length === 0 ? end.zone : zones.zoneOf(nameKey(end.name))
   const { answers } = end
-  if (zone === undefined) return positive(answers, [])
+  if (zone === undefined) return positive(answers)
   const soa = {
     name: zone.apex,
     class: dnsClass.IN,
@@ -77,15 +90,21 @@ function negative(
     data: zone.soa,
   }
   const code = zones.exists(nameKey(end.name)) ? rcode.NOERROR : rcode.NXDOMAIN
-  return { code, authoritative: true, answers, authorities: [soa], additionals: [] }
+  return {
+    code,
+    authoritative: true,
+    answers,
+    authorities: [soa],
+    additionals: [],
+    ...(answers.length === 0 ? { period: 1 } : {}),
+  }
 }
 
 /** Addresses of the targets of SRV, NS and MX records, each target once. RFC 2782, RFC 1035 §3.3. */
-function additionalOf(
+function additionalRrsets(
   zones: ZoneReader,
   answers: readonly ResourceRecord[],
-  rotation: number,
-): readonly ResourceRecord[] {
+): readonly { readonly target: Name; readonly rrset: RrSet }[] {
   const targets = new Map<string, Name>()
   for (const { data } of answers) {
     if (data.type === 'SRV' || data.type === 'NS' || data.type === 'MX') targets.set(nameKey(data.target), data.target)
@@ -93,7 +112,7 @@ function additionalOf(
   return [...targets.values()].flatMap((target) =>
     (zones.rrsets(nameKey(target)) ?? [])
       .filter(({ code }) => code === typeCode('A') || code === typeCode('AAAA'))
-      .flatMap((rrset) => records(target, rrset, rotation)),
+      .map((rrset) => ({ target, rrset })),
   )
 }
 

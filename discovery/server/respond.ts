@@ -2,6 +2,7 @@ import { errorMessage } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { rcode } from '../dns/constants.ts'
 import { answer, type Answer, type AnswerContext, refuse } from './answer.ts'
+import { openPrecompiled } from './precompiled.ts'
 import { type ZoneReader } from './zone-store.ts'
 
 /**
@@ -41,6 +42,7 @@ export type Responder = (
 
 /** A responder over the zones; each answer begins one record further on than the one before. */
 export function makeResponder({ zones, log, observer, forward }: ResponderOptions): Responder {
+  const precompiled = openPrecompiled(zones)
   let rotation = 0
   return (packet, { transport, signal }) => {
     rotation = (rotation + 1) % 2 ** 30
@@ -58,7 +60,13 @@ export function makeResponder({ zones, log, observer, forward }: ResponderOption
       observer?.dropped({ transport, reason: 'not-a-query' })
       return undefined
     }
+    const known = precompiled.find(packet, context)
+    if (known !== undefined) {
+      observer?.answered({ transport, rcode: 0 })
+      return known
+    }
     const outcome = answer(packet, context)
+    precompiled.remember(packet, context, outcome)
     if (outcome.kind !== 'foreign') return finish(outcome)
     const { query } = outcome
     if (forward === undefined || !query.recursionDesired) return finish(refuse(query, context, rcode.REFUSED))

@@ -1,0 +1,110 @@
+import t from 'tap'
+import { diffSnapshots } from '../../core/model/delta.ts'
+import { parseNodeName } from '../../core/model/ids.ts'
+import { emptySnapshot } from '../../core/model/snapshot.ts'
+import { decodeMessage, encodeMessage } from '../../discovery/dns/message.ts'
+import { formatType, parseType } from '../../discovery/dns/presentation.ts'
+import { answer, type AnswerContext } from '../../discovery/server/answer.ts'
+import { openPrecompiled } from '../../discovery/server/precompiled.ts'
+import { openNamesStage } from '../../discovery/stage.ts'
+import { query } from '../fixtures/dns/messages.ts'
+import { seededRandom } from '../fixtures/dns/random.ts'
+import { fixtureSnapshot, fixtureTask } from '../fixtures/dns/snapshot.ts'
+import { fixtureStage } from '../fixtures/dns/zones.ts'
+
+const { zones } = await fixtureStage()
+
+/** Owners with their types, and what has none. */
+const asked = [
+  ...[...zones.owners()].flatMap(([owner, rrsets]) =>
+    rrsets.map(({ code }) => [owner as string, formatType(code)] as const),
+  ),
+  ['mesos.', 'SOA'],
+  ['mesos.', 'NS'],
+  ['mesos.', 'A'],
+  ['nope.mesos.', 'A'],
+  ['example.com.', 'A'],
+  ['web.marathon.mesos.', 'TXT'],
+  ['web.marathon.mesos.', 'ANY'],
+] as const
+
+function randomPacket(random: (below: number) => number): Uint8Array {
+  const [name, type] = asked[random(asked.length)] ?? ['mesos.', 'SOA']
+  const cased = [...name].map((char) => (random(3) === 0 ? char.toUpperCase() : char)).join('')
+  const option = { code: 10, bytes: new Uint8Array(random(9)) }
+  const edns = {
+    udpSizeBytes: [0, 512, 1232, 4096, 65535][random(5)] ?? 0,
+    version: random(20) === 0 ? 1 : 0,
+    dnssecOk: random(2) === 0,
+    options: random(2) === 0 ? [option] : [],
+  }
+  const changes = { id: random(65536), recursionDesired: random(2) === 0, authenticData: random(2) === 0 }
+  const message = query(cased, parseType(type), random(2) === 0 ? { ...changes, edns } : changes)
+  const packet = encodeMessage(message, { limitBytes: 65535 })
+  if (random(10) === 0) packet[random(packet.length)] = random(256)
+  if (random(30) === 0) return packet.slice(0, random(packet.length))
+  return packet
+}
+
+t.test('both paths give the same octets', async (t) => {
+  const random = seededRandom(11)
+  const precompiled = openPrecompiled(zones)
+  let hits = 0
+  let different = 0
+  for (let i = 0; i < 60_000; i++) {
+    const packet = randomPacket(random)
+    const transport = random(4) === 0 ? 'tcp' : 'udp'
+    const context: AnswerContext = { zones, transport, rotation: random(2 ** 30), recursion: 'none' }
+    const general = answer(packet, context)
+    const quick = precompiled.find(packet, context)
+    precompiled.remember(packet, context, general)
+    if (quick === undefined) continue
+    hits++
+    const same = general.kind === 'reply' && Buffer.compare(general.bytes, quick) === 0
+    if (!same && different++ < 3) t.same(decodeMessage(quick), general.kind === 'reply' && decodeMessage(general.bytes))
+  }
+  t.equal(different, 0)
+  t.ok(hits > 20_000, `${hits} of 60,000 from what was kept`)
+})
+
+t.test('a change of the zones is seen at once', async (t) => {
+  const stage = openNamesStage({ self: parseNodeName('host-a') })
+  const precompiled = openPrecompiled(stage.zones)
+  const context: AnswerContext = { zones: stage.zones, transport: 'udp', rotation: 0, recursion: 'none' }
+  const packet = encodeMessage(query('web.marathon.mesos', 'A'), { limitBytes: 512 })
+  const ask = () => {
+    const quick = precompiled.find(packet, context)
+    const outcome = answer(packet, context)
+    precompiled.remember(packet, context, outcome)
+    const bytes = quick ?? (outcome.kind === 'reply' ? outcome.bytes : new Uint8Array(12))
+    return [quick === undefined ? 'made' : 'kept', decodeMessage(bytes).rcode, decodeMessage(bytes).answers.length]
+  }
+  t.same(
+    [ask(), ask()],
+    [
+      ['made', 2, 0],
+      ['made', 2, 0],
+    ],
+    'SERVFAIL is not kept',
+  )
+  const { signal } = new AbortController()
+  const first = fixtureSnapshot()
+  await stage.plan({ previous: emptySnapshot, next: first, delta: diffSnapshots(emptySnapshot, first) }).add({ signal })
+  t.same(
+    [ask(), ask()],
+    [
+      ['made', 0, 3],
+      ['kept', 0, 3],
+    ],
+  )
+  const task = fixtureTask('web.9', { name: 'web' })
+  const next = { ...first, version: 8, tasks: new Map([...first.tasks, [task.id, task] as const]) }
+  await stage.plan({ previous: first, next, delta: diffSnapshots(first, next) }).add({ signal })
+  t.same(
+    [ask(), ask()],
+    [
+      ['made', 0, 4],
+      ['kept', 0, 4],
+    ],
+  )
+})
