@@ -60,7 +60,8 @@ export interface TaskRecord {
 
 /** The record after one more event; undefined while nothing was accepted (a journal that was torn at its first line). */
 export function stepRecord(record: TaskRecord | undefined, event: TaskEvent): TaskRecord | undefined {
-  if (event.kind === 'accepted') return accept(event)
+  // A kill may come while the acceptance is written: it must not be taken back.
+  if (event.kind === 'accepted') return record ?? accept(event)
   if (record === undefined) return undefined
   switch (event.kind) {
     case 'attaching':

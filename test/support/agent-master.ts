@@ -2,7 +2,7 @@ import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-j
 import { decodeAgentMessage, encodeAgentCommand } from '../../core/api/convert-agent.ts'
 import { AgentsService, type AgentCommand, type AgentMessage } from '../../core/api/gen/cluster.ts'
 import { type AgentMessage as AgentSaying, type AgentOrder, type Registration } from '../../core/api/messages.ts'
-import { parseAgentId, parseFrameworkId, type TaskId } from '../../core/model/ids.ts'
+import { type FrameworkId, parseAgentId, parseFrameworkId, type TaskId } from '../../core/model/ids.ts'
 import { type TaskInfo, type TaskStatus } from '../../core/model/task.ts'
 
 /** A scripted master on loopback: orders what a test says, remembers what agents say, acknowledges if told so. */
@@ -13,6 +13,10 @@ export interface ScriptedMaster {
   readonly updates: readonly TaskStatus[]
   readonly healths: readonly { readonly taskId: TaskId; readonly healthy: boolean }[]
   acknowledging: boolean
+  /** Of its orders, unless one says otherwise. */
+  term: number
+  /** Of every {@link ScriptedMaster.launch}. */
+  readonly framework: FrameworkId
   order(order: AgentOrder, term?: number): void
   launch(...tasks: readonly TaskInfo[]): void
   /** Resolves with the first truthy answer of `look`, asked again after each message. @throws after `timeoutMs` */
@@ -22,8 +26,7 @@ export interface ScriptedMaster {
   close(): void
 }
 
-/** The framework of every scripted launch. */
-export const scriptedFramework = parseFrameworkId('11111111-2222-3333-4444-555555555555-0000')
+const scriptedFramework = parseFrameworkId('11111111-2222-3333-4444-555555555555-0000')
 
 /** Opens one on a free port of loopback. */
 export async function openScriptedMaster(): Promise<ScriptedMaster> {
@@ -33,7 +36,7 @@ export async function openScriptedMaster(): Promise<ScriptedMaster> {
   const healths: { readonly taskId: TaskId; readonly healthy: boolean }[] = []
   const waiters = new Set<() => void>()
   let live: ServerDuplexStream<AgentMessage, AgentCommand> | undefined
-  const order = (what: AgentOrder, term = 1) => live?.write(encodeAgentCommand({ ...what, term }))
+  const order = (what: AgentOrder, term = master.term) => live?.write(encodeAgentCommand({ ...what, term }))
   const hear = (message: AgentSaying) => {
     if (message.kind === 'register') {
       registrations.push(message.registration)
@@ -84,6 +87,8 @@ export async function openScriptedMaster(): Promise<ScriptedMaster> {
     updates,
     healths,
     acknowledging: true,
+    term: 1,
+    framework: scriptedFramework,
     order,
     launch: (...tasks) => order({ kind: 'launch', frameworkId: scriptedFramework, tasks }),
     until,

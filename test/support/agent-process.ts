@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { cgroupSuffix } from '../../core/agent/containerizer/cgroup.ts'
 import { removeEverything } from '../../core/agent/sweep.ts'
@@ -32,12 +33,14 @@ echo '{"cniVersion":"1.0.0","ips":[{"address":"192.0.2.7/32"}],"dns":{"nameserve
 /** A state directory with a fake CNI plugin, and agent processes on it. */
 export interface AgentBench {
   readonly stateDir: string
-  /** Starts an agent that talks to that master. */
-  start(master: string): ChildProcess
+  /** Starts an agent that talks to that master; `stateMb`: its state is in memory, that large, and seen by it alone. */
+  start(master: string, options?: { readonly stateMb?: number }): ChildProcess
   /** The calls of the plugin so far. */
   cniCalls(): readonly string[]
-  /** Everything of ours that the machine still has: mounts, control groups, processes. */
-  leftovers(): readonly string[]
+  /** Everything of ours that the machine still has: mounts, control groups, processes, files; waits for it to be nothing. */
+  leftovers(): Promise<readonly string[]>
+  /** What a container of the task has written. @returns empty when there is none */
+  output(taskId: string, stream?: 'stdout' | 'stderr'): string
   remove(): Promise<void>
 }
 
@@ -60,12 +63,17 @@ export function makeAgentBench(): AgentBench {
     writeFileSync(join(conf, `${name}.conflist`), JSON.stringify(list))
   }
   const agents: ChildProcess[] = []
-  const start = (master: string) => {
+  const start = (master: string, { stateMb }: { readonly stateMb?: number } = {}) => {
     const flags = [
       ...['--state-dir', stateDir, '--node-name', 'bench', '--underlay', '127.0.0.1', '--master', master],
       ...['--resources', 'cpus:2;mem:1024;disk:100;ports:[31000-31999]', '--cni-bin-dir', bin, '--cni-conf-dir', conf],
     ]
-    const child = spawn(process.execPath, [main, ...flags], { stdio: ['ignore', 'inherit', 'pipe'] })
+    const mount = `mount -t tmpfs -o size=${stateMb}m none ${stateDir} && exec "$@"`
+    if (stateMb !== undefined) mkdirSync(stateDir)
+    const wrapper =
+      stateMb === undefined ? [] : ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', mount, 'sh']
+    const [file = '', ...args] = [...wrapper, process.execPath, main, ...flags]
+    const child = spawn(file, args, { stdio: ['ignore', 'inherit', 'pipe'] })
     child.stderr.on('data', (text) => process.env['WEFT_TEST_LOG'] && process.stderr.write(text))
     agents.push(child)
     return child
@@ -76,7 +84,16 @@ export function makeAgentBench(): AgentBench {
     rmSync(root, { recursive: true, force: true })
   }
   const cniCalls = () => readFileSync(log, 'utf8').trim().split('\n')
-  return { stateDir, start, cniCalls, leftovers: () => findLeftovers(stateDir), remove }
+  const output = (taskId: string, stream: 'stdout' | 'stderr' = 'stdout') => {
+    const sandboxes = join(stateDir, 'sandboxes')
+    const id = listIfThere(sandboxes).find((path) => path.startsWith(join(sandboxes, `${taskId}-`)))
+    return id === undefined ? '' : readFileSync(join(id, stream), 'utf8')
+  }
+  const leftovers = async () => {
+    for (let i = 0; i < 200 && findLeftovers(stateDir).length > 0; i++) await pause(50)
+    return findLeftovers(stateDir)
+  }
+  return { stateDir, start, cniCalls, leftovers, output, remove }
 }
 
 /** Signals a process and resolves with its exit status when it has ended. */

@@ -1,0 +1,93 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import t from 'tap'
+import { cgroupParent, openCgroups } from '../../core/agent/containerizer/cgroup.ts'
+import { chooseRuntime } from '../../core/agent/containerizer/choose.ts'
+import { type ContainerExit, type Containerizer } from '../../core/agent/containerizer/containerizer.ts'
+import { prepareHostView } from '../../core/agent/containerizer/host-view.ts'
+import { openOciContainerizer } from '../../core/agent/containerizer/oci.ts'
+import { agentPaths } from '../../core/agent/paths.ts'
+import { removeEverything } from '../../core/agent/sweep.ts'
+import { systemClock } from '../../core/base/clock.ts'
+import { silentLog } from '../../core/base/log.ts'
+import { parseFrameworkId } from '../../core/model/ids.ts'
+import { openFakeContainerizer } from '../support/agent-containerizer.ts'
+import { shellTask } from '../support/agent-process.ts'
+import { canMakeHosts } from '../support/hosts.ts'
+
+type Opened = { readonly containerizer: Containerizer; readonly close: () => Promise<void> }
+
+const stubborn = 'trap "" TERM; while :; do sleep 0.1; done'
+const implementations = [
+  {
+    name: 'in memory',
+    skip: false,
+    commands: { exit: 'exit 3', sleep: 'sleep', stubborn: 'stubborn' },
+    open: async (onExit: (exit: ContainerExit) => void): Promise<Opened> => ({
+      containerizer: openFakeContainerizer(onExit),
+      close: async () => undefined,
+    }),
+  },
+  {
+    name: 'OCI',
+    skip: canMakeHosts,
+    commands: { exit: 'exit 3', sleep: 'sleep 1000', stubborn },
+    open: openReal,
+  },
+] as const
+
+async function openReal(onExit: (exit: ContainerExit) => void): Promise<Opened> {
+  const dir = mkdtempSync(join(tmpdir(), 'weft-oci-'))
+  const paths = agentPaths(dir)
+  const host = prepareHostView(paths.rootfs, [dir])
+  const cgroups = openCgroups(cgroupParent('test', dir))
+  const runtime = await chooseRuntime({ paths, host, cgroups })
+  const ending = new AbortController()
+  const options = { paths, host, cgroups, runtime, onExit, clock: systemClock, log: silentLog, signal: ending.signal }
+  const close = async () => {
+    ending.abort()
+    await removeEverything(dir)
+    rmSync(dir, { recursive: true })
+  }
+  return { containerizer: openOciContainerizer(options), close }
+}
+
+for (const { name, skip, commands, open } of implementations) {
+  t.test(name, { skip }, async (t) => {
+    const exits: ContainerExit[] = []
+    const { containerizer, close } = await open((exit) => exits.push(exit))
+    t.teardown(close)
+    const { signal } = new AbortController()
+    const start = (containerId: string, command: string, given = signal) =>
+      containerizer.launch(
+        { containerId, frameworkId: parseFrameworkId('f'), info: shellTask('t', command), network: { kind: 'host' } },
+        { signal: given },
+      )
+    const ended = async (id: string) => {
+      for (let i = 0; i < 1000 && !exits.some((exit) => exit.containerId === id); i++) await pause(10)
+      return exits.find((exit) => exit.containerId === id)
+    }
+    t.ok((await start('short', commands.exit)).pid > 0)
+    t.same(await ended('short'), { containerId: 'short', status: 3, outOfMemory: false })
+    await start('sleeps', commands.sleep)
+    t.same((await containerizer.recover(['sleeps', 'short', 'never'])).get('sleeps')?.kind, 'running')
+    t.equal(await containerizer.exec('sleeps', ['true'], { signal }), 0)
+    await t.rejects(containerizer.exec('sleeps', ['sleep', '1000'], { signal: AbortSignal.abort() }), 'aborted')
+    containerizer.signal('sleeps', 'TERM')
+    t.match(await ended('sleeps'), { status: 143 }, 'TERM ends what does not catch it')
+    await start('stays', commands.stubborn)
+    await pause(100) // it has no other way to say that its trap is set
+    containerizer.signal('stays', 'TERM')
+    containerizer.signal('stays', 'KILL')
+    t.match(await ended('stays'), { status: 137 }, 'KILL ends the rest')
+    t.match((await containerizer.recover(['stays'])).get('stays'), { kind: 'exited', exit: { status: 137 } })
+    await containerizer.remove('stays')
+    t.match((await containerizer.recover(['stays'])).get('stays'), { kind: 'absent' }, 'removed')
+    await containerizer.remove('stays')
+    containerizer.signal('stays', 'KILL')
+    await t.rejects(start('given-up', commands.sleep, AbortSignal.abort()), 'a launch that is given up')
+    t.equal(exits.length, 3, 'each end was told once')
+  })
+}
