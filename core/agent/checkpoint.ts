@@ -115,7 +115,9 @@ async function writeAll(file: FileHandle, bytes: Buffer, position: number): Prom
 
 async function openForAppend(path: string, size: number): Promise<FileHandle> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  return open(path, size === 0 ? 'w' : 'r+', 0o600)
+  const file = await open(path, size === 0 ? 'w' : 'r+', 0o600)
+  await file.truncate(size)
+  return file
 }
 
 function explain(path: string, cause: unknown): AppError {
