@@ -5,6 +5,7 @@ import { cniVersionOf } from '../../cni-plugins/cni/request.ts'
 import { cniCodes, formatCniError } from '../../cni-plugins/cni/errors.ts'
 import { AppError, errorMessage, hasCode } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
+import { drainDelQueue } from './cni-queue.ts'
 import {
   type CniAnswer,
   type CniCall,
@@ -35,7 +36,8 @@ export interface CniServerOptions {
 const maxConnections = 1024
 
 /**
- * Listens on a socket that only its owner may use. What an ended daemon left there is replaced.
+ * Listens on a socket that only its owner may use. What an ended daemon left there is replaced. Performs what is in the
+ * queue of DELs before it resolves; the caller should also have done so before: an ADD may come at once.
  * @throws ERR_CNI_SERVER_RUNNING when another daemon answers there; ERR_CNI_SERVER when it cannot listen
  */
 export async function openCniServer(options: CniServerOptions): Promise<CniServer> {
@@ -51,6 +53,11 @@ export async function openCniServer(options: CniServerOptions): Promise<CniServe
   await removeStale(socketPath)
   await listen(server, socketPath)
   server.on('error', (error) => options.log.error({ error: error.message }, 'CNI socket failed'))
+  // A client that found no socket keeps its DEL in the queue, then tries the socket again. Read before listening only,
+  // the queue could get one in between, and keep it until the next start.
+  await drainDelQueue(options, { signal: stop.signal }).catch((error) => {
+    options.log.warn({ error: errorMessage(error) }, 'queue of DELs not read')
+  })
   return {
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))

@@ -119,6 +119,14 @@ for (const [name, client] of buildClients(directory)) {
     t.equal(readdirSync(queue).filter((file) => file.endsWith('.bad')).length, 4)
     t.equal(readdirSync(queue).filter((file) => file.endsWith('.del')).length, 1)
 
+    const { calls } = await serve(t, socket)
+    t.same(
+      calls.map(({ env }) => env['CNI_CONTAINERID']),
+      ['c2'],
+      'what is left, when it listens',
+    )
+    t.notOk(readdirSync(queue).some((file) => file.endsWith('.del')))
+
     const blocked = freshSocket()
     mkdirSync(dirname(blocked))
     writeFileSync(delQueueOf(blocked), 'in the way')
