@@ -80,7 +80,12 @@ export function taskBackends(task: RunningTask, snapshot: ClusterSnapshot, self:
  * Also for those that are never a service's: unspecified, loopback, link-local, multicast and above.
  */
 export function isReservedVip(address: Ip, { nodes, networks }: Pick<ClusterSnapshot, 'nodes' | 'networks'>): boolean {
-  if (/^(0|127|169\.254|22[4-9]|23\d|24\d|25[0-5])\.|^(::1?$|fe[89ab].:|ff..:)/.test(address)) return true
+  if (
+    /^(198\.51\.100\.[123]$|fd01:d::c633:640[123]$)|^(0|127|169\.254|22[4-9]|23\d|24\d|25[0-5])\.|^(::1?$|fe[89ab].:|ff..:)/.test(
+      address,
+    )
+  )
+    return true
   for (const { underlay, vtep } of nodes.values())
     if (underlay === address || vtep.addresses.includes(address)) return true
   for (const { subnets } of networks.values()) if (subnets.some((subnet) => cidrContains(subnet, address))) return true

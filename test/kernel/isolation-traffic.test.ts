@@ -21,7 +21,8 @@ tap.test('isolation of networks', { skip: canMakeHosts }, async (t) => {
   ]
   for (const [from, address, expected, what] of cases) {
     const port = address === vip[4] ? 80 : 8080
-    const [got] = askServer(host(from), { protocol: 'tcp', address, port })
+    const limit = expected === 'TIMEOUT' ? { timeoutMs: 700 } : {}
+    const [got] = askServer(host(from), { protocol: 'tcp', address, port, ...limit })
     t.equal(got?.server ?? got?.error, expected, `${from} → ${address}: ${what}`)
   }
   const counted = node.run('nft', 'list', 'chain', 'inet', 'weft', 'iso-forward')

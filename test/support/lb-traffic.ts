@@ -19,21 +19,24 @@ export interface Attempt {
   readonly server?: string
   /** The client's address as the server saw it. */
   readonly seen?: string
-  /** Code of the failure; `TIMEOUT` after 1 s without an answer. */
+  /** Code of the failure; `TIMEOUT` without an answer. */
   readonly error?: string
   readonly elapsedMs: number
 }
 
+/** What a client asks. `timeoutMs`: 5,000 when absent; a test that expects no answer says less. */
+export interface AskTarget {
+  readonly protocol: 'tcp' | 'udp'
+  readonly address: string
+  readonly port: number
+  readonly timeoutMs?: number
+}
+
 /** Connects (or sends) `count` times in turn, each time anew. */
-export function askServer(
-  host: TestHost,
-  target: { readonly protocol: 'tcp' | 'udp'; readonly address: string; readonly port: number },
-  count = 1,
-): readonly Attempt[] {
-  const { protocol, address, port } = target
-  return parseAttempts(
-    host.run(process.execPath, fixture('lb-client.ts'), protocol, address, String(port), String(count)),
-  )
+export function askServer(host: TestHost, target: AskTarget, count = 1): readonly Attempt[] {
+  const { protocol, address, port, timeoutMs = 5000 } = target
+  const args = [protocol, address, port, count, timeoutMs].map(String)
+  return parseAttempts(host.run(process.execPath, fixture('lb-client.ts'), ...args))
 }
 
 /** A TCP connection that stays. */

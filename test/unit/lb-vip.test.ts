@@ -147,6 +147,8 @@ for (const { name, tasks, servers } of cases) {
 t.test('addresses that must not be VIPs', async (t) => {
   const snapshot = testSnapshot(1, { networks, nodes })
   const reserved = [
+    '198.51.100.1',
+    'fd01:d::c633:6401',
     '0.0.0.0',
     '127.0.0.1',
     '169.254.1.1',
@@ -162,7 +164,16 @@ t.test('addresses that must not be VIPs', async (t) => {
     '10.81.2.3',
     'fd01:b::9',
   ]
-  const free = ['1.1.1.1', '10.79.255.255', '100.96.0.1', '223.255.255.254', '2001:db8::1', 'fd01:c::1', '::2']
+  const free = [
+    '1.1.1.1',
+    '198.51.100.10',
+    '10.79.255.255',
+    '100.96.0.1',
+    '223.255.255.254',
+    '2001:db8::1',
+    'fd01:c::1',
+    '::2',
+  ]
   t.same(
     reserved.filter((address) => !isReservedVip(parseIp(address), snapshot)),
     [],
