@@ -26,8 +26,10 @@ export interface Allocator {
   removeFramework(frameworkId: FrameworkId): void
   /** Enters what is in use without being granted here: tasks of an agent that came back. */
   allocated(grant: Grant): void
-  /** Resources are free again; a refusal keeps them from being offered to the same framework for a while. */
-  recover(grant: Grant, refuseUntilMs?: number): void
+  /** Resources are free again. */
+  recover(grant: Grant): void
+  /** Keeps what is contained in the grant's resources from being offered to that framework until `untilMs` (monotonic). */
+  refuse(grant: Grant, untilMs: number): void
   /** Drops a framework's refusals. */
   clearFilters(frameworkId: FrameworkId): void
   /** Grants what is free on these agents: to each one everything, the neediest first. */
@@ -79,10 +81,8 @@ export function openAllocator(random: () => number): Allocator {
     setFrameworkActive: (frameworkId, state) => setFrameworkActive(tables, frameworkId, state),
     removeFramework: (frameworkId) => removeFramework(tables, frameworkId),
     allocated: (grant) => take(tables, grant),
-    recover: (grant, refuseUntilMs) => {
-      give(tables, grant)
-      if (refuseUntilMs !== undefined) filters.add({ ...grant, untilMs: refuseUntilMs })
-    },
+    recover: (grant) => give(tables, grant),
+    refuse: (grant, untilMs) => filters.add({ ...grant, untilMs }),
     clearFilters: (frameworkId) => filters.clear(frameworkId),
     allocate: (agentIds, nowMs) => allocate(tables, shuffled([...agentIds], random), nowMs),
     expireFilters: (nowMs) => filters.expire(nowMs),

@@ -9,6 +9,8 @@ export interface Progress {
   disconnected(node: NodeName): void
   applied(node: NodeName, version: number, problem: string): void
   of(node: NodeName): NodeProgress
+  /** How long no daemon of the node has been connected; 0 while one is. */
+  silentForMs(node: NodeName): number
   /** Has `version` reached every node now? */
   check(version: number): Convergence
   /**
@@ -30,14 +32,18 @@ interface Entry {
   appliedVersion: number
   problem: string
   connected: boolean
+  /** Monotonic; when it was last connected. */
+  seenMs: number
 }
 
 /** Opens it without knowledge of any node. */
 export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Progress {
   const entries = new Map<NodeName, Entry>()
   const waiters = new Set<() => void>()
+  const openedMs = clock.monotonicMs()
+  const unknownNode = (): Entry => ({ appliedVersion: 0, problem: '', connected: false, seenMs: openedMs })
   const entryOf = (node: NodeName): Entry => {
-    const found = entries.get(node) ?? { appliedVersion: 0, problem: '', connected: false }
+    const found = entries.get(node) ?? unknownNode()
     entries.set(node, found)
     return found
   }
@@ -45,7 +51,7 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
     for (const waiter of [...waiters]) waiter()
   }
   const of = (node: NodeName): NodeProgress => {
-    const { appliedVersion, problem, connected } = entries.get(node) ?? unknownNode
+    const { appliedVersion, problem, connected } = entries.get(node) ?? unknownNode()
     return { node, appliedVersion, connected, ...(problem === '' ? {} : { problem }) }
   }
   const check = (version: number) => {
@@ -76,10 +82,10 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
   return {
     connected: (node) => {
       // What an earlier connection applied says nothing: the daemon may have begun anew. It tells again.
-      entries.set(node, { appliedVersion: 0, problem: '', connected: true })
+      entries.set(node, { ...unknownNode(), connected: true })
     },
     disconnected: (node) => {
-      entryOf(node).connected = false
+      Object.assign(entryOf(node), { connected: false, seenMs: clock.monotonicMs() })
       wake()
     },
     applied: (node, version, problem) => {
@@ -90,9 +96,11 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       wake()
     },
     of,
+    silentForMs: (node) => {
+      const { connected, seenMs } = entries.get(node) ?? unknownNode()
+      return connected ? 0 : clock.monotonicMs() - seenMs
+    },
     check,
     wait,
   }
 }
-
-const unknownNode: Entry = { appliedVersion: 0, problem: '', connected: false }

@@ -14,6 +14,8 @@ export interface LaunchContext {
   /** Networks that the agent's node has a part of. */
   readonly nodeNetworks: ReadonlySet<NetworkName>
   readonly isTaskIdUsed: (info: TaskInfo) => boolean
+  /** Throws when one of the VIPs can't have an address. */
+  readonly checkVips: (names: readonly string[]) => void
 }
 
 /** The verdict on each launch, in order: what is left after the good ones, or why a bad one can't be. */
@@ -54,7 +56,7 @@ function findProblem(info: TaskInfo, left: Resources, context: LaunchContext): s
   if (!containsResources(left, info.resources)) return 'the task needs more than the offers have left'
   if (context.isTaskIdUsed(info)) return 'the task id is used by a task that has not ended'
   if (!isUint32(info.killGraceMs)) return 'the kill grace must be whole milliseconds'
-  return findNetworkProblem(info, context) ?? findVipProblem(info)
+  return findNetworkProblem(info, context) ?? findVipProblem(info, context)
 }
 
 function findNetworkProblem({ networks }: TaskInfo, context: LaunchContext): string | undefined {
@@ -71,12 +73,12 @@ function findNetworkProblem({ networks }: TaskInfo, context: LaunchContext): str
   return undefined
 }
 
-function findVipProblem({ discovery }: TaskInfo): string | undefined {
+function findVipProblem({ discovery }: TaskInfo, { checkVips }: LaunchContext): string | undefined {
   try {
-    vipNames(discovery)
+    checkVips(vipNames(discovery))
     return undefined
   } catch (error) {
-    return errorMessage(error) // ERR_VIP_LABEL: its message says what to write
+    return errorMessage(error) // ERR_VIP_LABEL, ERR_MASTER_VIPS_EXHAUSTED: the message says what to do
   }
 }
 

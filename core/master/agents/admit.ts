@@ -1,0 +1,47 @@
+import { type Registration } from '../../api/messages.ts'
+import { AppError } from '../../base/errors.ts'
+import { type AgentId } from '../../model/ids.ts'
+import { admitNode } from '../networks/nodes.ts'
+import { type Profile } from '../networks/profile.ts'
+import { type AgentRecord, type Decide, type NodeRecord, type RegistryState } from '../registry/state.ts'
+
+/**
+ * Admits an agent, new or back: its record, its node's record, and the end of an earlier agent of that node (one whose
+ * state folder was lost). Nothing is written for an agent that comes back as it was.
+ * @throws ERR_MASTER_AGENT_NODE when the id belongs to another node; and as decideNode
+ */
+export function decideAdmitAgent(profile: Profile, id: AgentId, registration: Registration): Decide {
+  return (state) => {
+    const { nodeName, underlay, resources, attributes, bootId } = registration
+    const known = state.agents.get(id)
+    if (known !== undefined && known.nodeName !== nodeName) {
+      const advice = 'a state folder must not be copied or moved to another machine'
+      throw new AppError('ERR_MASTER_AGENT_NODE', `agent ${id} belongs to node "${known.nodeName}": ${advice}`)
+    }
+    const record: AgentRecord = { id, nodeName, underlay, total: resources, attributes, bootId }
+    const agents = new Map<AgentId, AgentRecord | undefined>()
+    if (known === undefined || JSON.stringify(known) !== JSON.stringify(record)) agents.set(id, record)
+    for (const other of state.agents.values()) {
+      if (other.nodeName === nodeName && other.id !== id) agents.set(other.id, undefined)
+    }
+    return { agents, nodes: nodeChange(profile, state, record) }
+  }
+}
+
+function nodeChange(profile: Profile, state: RegistryState, { id, nodeName, underlay }: AgentRecord) {
+  const admitted = admitNode(profile, state, { name: nodeName, underlay, by: 'agent' })
+  const node = admitted ?? state.nodes.get(nodeName)
+  const changes = new Map<NodeRecord['name'], NodeRecord>()
+  if (node !== undefined && (admitted !== undefined || node.agentId !== id)) {
+    changes.set(node.name, { ...node, agentId: id })
+  }
+  return changes
+}
+
+/** Notes since when an agent is unreachable. */
+export function decideUnreachable(id: AgentId, unreachableSinceMs: number): Decide {
+  return ({ agents }) => {
+    const record = agents.get(id)
+    return record === undefined ? {} : { agents: new Map([[id, { ...record, unreachableSinceMs }]]) }
+  }
+}

@@ -1,0 +1,137 @@
+import { type AgentReport, type Registration } from '../../api/messages.ts'
+import { AppError } from '../../base/errors.ts'
+import { type AgentId } from '../../model/ids.ts'
+import { type AgentEntry, type AgentLink, type MasterContext } from '../context.ts'
+import { frameworkOfTask } from '../frameworks/lifecycle.ts'
+import { answerPending } from '../frameworks/reconcile.ts'
+import { type AgentRecord } from '../registry/state.ts'
+import { agentUpdate, forward, frameworkName, healthChange, judge, putTask } from '../tasks/tasks.ts'
+import { decideAdmitAgent } from './admit.ts'
+import { forgetAgent, schedulePing } from './liveness.ts'
+import { findReturned, mergeReturned } from './returning.ts'
+import { stepAgent } from './state.ts'
+
+/** What the transport does with an admitted agent. */
+export interface AgentSessionHandle {
+  report(report: AgentReport): void
+  /** The transport lost the agent. */
+  lost(): void
+}
+
+/**
+ * Admits an agent over `link`; `registered` is sent before anything else.
+ * @throws ERR_MASTER_TERM when the agent has obeyed a newer master; ERR_MASTER_NODE_NAME when another machine has its
+ *   node's name; what decideAdmitAgent and the store throw
+ */
+export async function registerAgent(
+  context: MasterContext,
+  registration: Registration,
+  link: AgentLink,
+): Promise<AgentSessionHandle> {
+  const { term, ids, registrar, profile, counters, log } = context
+  if (registration.highestTerm > term) {
+    throw new AppError(
+      'ERR_MASTER_TERM',
+      `the agent has seen term ${registration.highestTerm}, this master has ${term}`,
+    )
+  }
+  refuseNamesake(context, registration)
+  const id = registration.agentId ?? ids.nextAgent()
+  const { agents: changes } = await registrar.apply(decideAdmitAgent(profile, id, registration))
+  for (const [other, record] of changes ?? []) if (record === undefined) forgetAgent(context, other, 'replaced')
+  const record = registrar.state.agents.get(id)
+  if (record === undefined) throw new AppError('ERR_MASTER_AGENT_REMOVED', `agent ${id} was removed meanwhile`)
+  counters.registrations++
+  const entry = connect(context, record, link)
+  link.send({ kind: 'registered', agentId: id, pingIntervalMs: context.pingIntervalMs })
+  takeOverTasks(context, entry, registration)
+  answerPending(context)
+  context.offers.schedule([id])
+  log.info({ agentId: id, node: record.nodeName, tasks: registration.tasks.length }, 'agent registered')
+  return {
+    report: (report) => {
+      if (entry.link === link) handleReport(context, entry, report)
+    },
+    lost: () => {
+      if (entry.link === link) disconnect(context, entry)
+    },
+  }
+}
+
+/** Two machines of one name would take each other's place again and again. */
+function refuseNamesake({ agents }: MasterContext, { nodeName, underlay }: Registration): void {
+  for (const { record, link } of agents.values()) {
+    if (link === undefined || record.nodeName !== nodeName || record.underlay === underlay) continue
+    const advice = 'give each machine its own --node-name'
+    throw new AppError('ERR_MASTER_NODE_NAME', `node name "${nodeName}" is in use at ${record.underlay}: ${advice}`)
+  }
+}
+
+function connect(context: MasterContext, record: AgentRecord, link: AgentLink): AgentEntry {
+  const known = context.agents.get(record.id)
+  const entry: AgentEntry = known ?? {
+    record,
+    state: { kind: 'recovered', missedPings: 0 },
+    link: undefined,
+    cancelPing: () => undefined,
+  }
+  const replaced = entry.link
+  entry.record = record
+  entry.link = link
+  entry.state = stepAgent(entry.state, { kind: 'registered' })
+  context.agents.set(record.id, entry)
+  replaced?.close()
+  context.offers.rescindOfAgent(record.id)
+  context.allocator.setAgent(record.id, record.total)
+  context.allocator.setAgentActive(record.id, 'active')
+  schedulePing(context, entry)
+  return entry
+}
+
+function takeOverTasks(context: MasterContext, { record, link }: AgentEntry, { tasks }: Registration): void {
+  for (const finding of findReturned(context.tasks.ofAgent(record.id), tasks)) {
+    if (finding.kind === 'missing') {
+      const message = `agent ${record.id} came back without this task`
+      const verdict = { reason: 'REASON_RECONCILIATION', message, timestampMs: context.clock.nowMs() }
+      judge(context, finding.task, { state: finding.state, ...verdict })
+      continue
+    }
+    const { info, frameworkId } = finding.agentTask
+    const framework = frameworkOfTask(context, frameworkId)
+    const before = context.tasks.get(info.taskId)
+    const task = mergeReturned(before, finding.agentTask, before?.role ?? framework.info.roles[0] ?? '*')
+    putTask(context, task)
+    const graceMs = framework.state === 'removed' ? info.killGraceMs : task.killing?.graceMs
+    if (graceMs !== undefined) link?.send({ kind: 'kill', taskId: info.taskId, graceMs })
+    if (finding.back === 'back') {
+      const status = { ...task.status, source: 'MASTER', reason: 'REASON_AGENT_REREGISTERED' } as const
+      forward(context, frameworkId, status, record.id)
+    }
+    context.log.debug({ taskId: info.taskId, framework: frameworkName(context, frameworkId) }, 'task taken over')
+  }
+}
+
+function handleReport(context: MasterContext, entry: AgentEntry, report: AgentReport): void {
+  const { id } = entry.record
+  switch (report.kind) {
+    case 'update':
+      agentUpdate(context, id, report.frameworkId, report.status)
+      break
+    case 'health':
+      healthChange(context, id, report.taskId, report.healthy)
+      break
+    case 'pong':
+      entry.state = stepAgent(entry.state, { kind: 'pong' })
+      break
+  }
+}
+
+/** The session ended: no new work for the agent; its tasks count as running until it is unreachable. */
+function disconnect(context: MasterContext, entry: AgentEntry): void {
+  const { id }: { readonly id: AgentId } = entry.record
+  entry.link = undefined
+  entry.state = stepAgent(entry.state, { kind: 'session-lost' })
+  context.allocator.setAgentActive(id, 'inactive')
+  context.offers.rescindOfAgent(id)
+  context.log.warn({ agentId: id, node: entry.record.nodeName }, 'agent disconnected')
+}

@@ -1,0 +1,78 @@
+import { type AgentOrder } from '../api/messages.ts'
+import { type Clock } from '../base/clock.ts'
+import { type Logger } from '../base/log.ts'
+import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
+import { type FrameworkInfo, type SchedulerEvent } from '../model/scheduler.ts'
+import { type AgentState } from './agents/state.ts'
+import { type Allocator } from './allocator/allocator.ts'
+import { type MasterIds } from './ids.ts'
+import { type Profile } from './networks/profile.ts'
+import { type Offers } from './offers/offers.ts'
+import { type Registrar } from './registry/registrar.ts'
+import { type AgentRecord } from './registry/state.ts'
+import { type SnapshotKeeper } from './snapshot/keeper.ts'
+import { type Progress } from './snapshot/progress.ts'
+import { type Publisher } from './snapshot/publisher.ts'
+import { type TaskTable } from './tasks/table.ts'
+
+/** An agent's open session, as the rest of the master sees it. */
+export interface AgentLink {
+  send(order: AgentOrder): void
+  close(): void
+}
+
+/** An agent of the registry, and the connection to it. */
+export interface AgentEntry {
+  record: AgentRecord
+  state: AgentState
+  /** Set while connected. */
+  link: AgentLink | undefined
+  cancelPing: () => void
+}
+
+/**
+ * A framework. `recovered`: known from the registry (or only from its tasks), not back yet; `removed`: torn down, what is
+ * left of its tasks is being killed.
+ */
+export interface FrameworkEntry {
+  readonly id: FrameworkId
+  info: FrameworkInfo
+  state: 'recovered' | 'connected' | 'disconnected' | 'removed'
+  /** Set while connected. Events arrive in order, in a later microtask. */
+  deliver: ((event: SchedulerEvent) => void) | undefined
+  cancelFailover: () => void
+  /** Asked for while agents were still coming back; answered when all are there or given up. */
+  readonly unanswered: Set<TaskId>
+}
+
+/** What happened so far; read by the metrics. */
+export interface Counters {
+  taskUpdates: number
+  offersMade: number
+  launches: number
+  storeFailures: number
+  registrations: number
+  refusals: number
+  unreachable: number
+}
+
+/** Everything that the parts of one master share for its term of office. */
+export interface MasterContext {
+  readonly term: number
+  readonly self: NodeName
+  readonly profile: Profile
+  readonly pingIntervalMs: number
+  readonly ids: MasterIds
+  readonly clock: Clock
+  readonly log: Logger
+  readonly registrar: Registrar
+  readonly keeper: SnapshotKeeper
+  readonly publisher: Publisher
+  readonly progress: Progress
+  readonly allocator: Allocator
+  readonly offers: Offers
+  readonly tasks: TaskTable
+  readonly agents: Map<AgentId, AgentEntry>
+  readonly frameworks: Map<FrameworkId, FrameworkEntry>
+  readonly counters: Counters
+}

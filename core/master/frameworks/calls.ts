@@ -1,0 +1,142 @@
+import { unreachable } from '../../base/errors.ts'
+import { type TaskId } from '../../model/ids.ts'
+import { addResources, noResources } from '../../model/resources.ts'
+import { type Offer, type SchedulerCall } from '../../model/scheduler.ts'
+import { type TaskInfo, type TaskState } from '../../model/task.ts'
+import { type FrameworkEntry, type MasterContext } from '../context.ts'
+import { acknowledge, ensureVips, forward, killTask, putTask } from '../tasks/tasks.ts'
+import { decideVips } from '../networks/vips.ts'
+import { masterStatus } from '../tasks/state.ts'
+import { type LaunchVerdicts, validateLaunches } from '../tasks/validate.ts'
+import { reconcile } from './reconcile.ts'
+import { teardown } from './lifecycle.ts'
+
+/** Does what a subscribed framework asks. */
+export function handleCall(context: MasterContext, framework: FrameworkEntry, call: SchedulerCall): void {
+  const { offers, allocator } = context
+  switch (call.kind) {
+    case 'accept':
+      accept(context, framework, call)
+      break
+    case 'decline':
+      offers.decline(framework.id, call.offerIds, call.refuseMs)
+      break
+    case 'revive':
+      allocator.clearFilters(framework.id)
+      allocator.setFrameworkActive(framework.id, 'active')
+      offers.schedule()
+      break
+    case 'suppress':
+      allocator.setFrameworkActive(framework.id, 'inactive')
+      break
+    case 'kill':
+      kill(context, framework, call)
+      break
+    case 'acknowledge':
+      acknowledge(context, call)
+      break
+    case 'reconcile':
+      reconcile(context, framework, call.taskIds)
+      break
+    case 'teardown':
+      teardown(context, framework)
+      break
+    default:
+      unreachable(call)
+  }
+}
+
+type AcceptCall = Extract<SchedulerCall, { readonly kind: 'accept' }>
+
+function accept(context: MasterContext, framework: FrameworkEntry, call: AcceptCall): void {
+  const taken = context.offers.take(framework.id, call.offerIds)
+  if (taken === undefined) {
+    const message = 'an offer of the call is not outstanding (any more), or they are not all of one agent and role'
+    drop(context, framework, call.launches, { reason: 'REASON_INVALID_OFFERS', message })
+    return
+  }
+  const [offer] = taken
+  const agent = context.agents.get(offer.agentId)
+  if (agent?.link === undefined) {
+    const message = `agent ${offer.agentId} is not connected`
+    drop(context, framework, call.launches, { reason: 'REASON_AGENT_DISCONNECTED', message })
+    return
+  }
+  const verdicts = judgeLaunches(context, framework, taken, call.launches)
+  for (const { info, problem } of verdicts.refused) {
+    tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
+  }
+  for (const info of verdicts.accepted) launch(context, framework, info, offer.role)
+  if (verdicts.accepted.length > 0) {
+    agent.link.send({ kind: 'launch', frameworkId: framework.id, tasks: verdicts.accepted })
+  }
+  // A refusal of 0 after a launch blocks nothing: the rest is offered anew at once, each time with less in it.
+  if (verdicts.accepted.length === 0 || call.refuseMs !== 0) {
+    const { agentId, role } = offer
+    context.offers.refuse({ frameworkId: framework.id, agentId, role, resources: verdicts.left }, call.refuseMs)
+  }
+}
+
+function judgeLaunches(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  offers: readonly [Offer, ...Offer[]],
+  launches: readonly TaskInfo[],
+): LaunchVerdicts {
+  const [{ agentId }] = offers
+  const { profile, publisher, registrar } = context
+  const { networks, nodes } = registrar.state
+  const nodeName = context.agents.get(agentId)?.record.nodeName
+  const shares = nodeName === undefined ? [] : (nodes.get(nodeName)?.subnets ?? [])
+  return validateLaunches(launches, {
+    offered: offers.reduce((sum, { resources }) => addResources(sum, resources), noResources),
+    agentId,
+    networks,
+    nodeNetworks: new Set(shares.map(({ network }) => network)),
+    isTaskIdUsed: ({ taskId }) => context.tasks.get(taskId) !== undefined,
+    checkVips: (names) => {
+      const wanted = { framework: framework.info.name, names }
+      decideVips(profile, wanted, (key) => publisher.isVipInUse(key))(registrar.state)
+    },
+  })
+}
+
+/** The launch itself is not waited for to be cached: an agent that got it tells of it when it comes back. */
+function launch(context: MasterContext, framework: FrameworkEntry, info: TaskInfo, role: string): void {
+  const timestampMs = context.clock.nowMs()
+  const status = masterStatus({ info }, { state: 'TASK_STAGING', reason: '', message: '', timestampMs })
+  const { reason: _, message: __, ...staging } = status
+  const task = { info, frameworkId: framework.id, role, status: staging }
+  context.counters.launches++
+  putTask(context, task)
+  ensureVips(context, task) // now, so that the address is durable before the task runs
+}
+
+function drop(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  launches: readonly TaskInfo[],
+  why: { readonly reason: string; readonly message: string },
+): void {
+  for (const info of launches) tell(context, framework, info, { state: 'TASK_DROPPED', ...why })
+}
+
+function tell(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  info: TaskInfo,
+  verdict: { readonly state: TaskState; readonly reason: string; readonly message: string },
+): void {
+  const status = masterStatus({ info }, { ...verdict, timestampMs: context.clock.nowMs() })
+  forward(context, framework.id, status, info.agentId)
+}
+
+function kill(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  { taskId, graceMs }: { readonly taskId: TaskId; readonly graceMs?: number },
+): void {
+  const task = context.tasks.get(taskId)
+  if (task?.frameworkId === framework.id) killTask(context, task, graceMs ?? task.info.killGraceMs)
+  else reconcile(context, framework, [taskId])
+}

@@ -1,0 +1,95 @@
+import { errorMessage } from '../../base/errors.ts'
+import { type FrameworkId } from '../../model/ids.ts'
+import { type FrameworkInfo } from '../../model/scheduler.ts'
+import { type FrameworkEntry, type MasterContext } from '../context.ts'
+import { type Decide, type FrameworkRecord } from '../registry/state.ts'
+import { killTask } from '../tasks/tasks.ts'
+
+/** A framework of which no end is known gets this long to come back to a new master, whatever its failover timeout. */
+const recoveryGraceMs = 60_000
+const day = 24 * 3_600_000
+
+/** Writes a framework's record. */
+export function decideFramework(record: FrameworkRecord): Decide {
+  return () => ({ frameworks: new Map([[record.id, record]]) })
+}
+
+/** Enters a framework that an earlier master knew; it has until its deadline to come back. */
+export function recoverFramework(
+  context: MasterContext,
+  { id, info, disconnectedAtMs, removed }: FrameworkRecord,
+): void {
+  const entry = enterFramework(context, id, info)
+  if (removed) {
+    entry.state = 'removed'
+    return
+  }
+  const goneForMs = disconnectedAtMs === undefined ? 0 : context.clock.nowMs() - disconnectedAtMs
+  awaitReturn(context, entry, Math.max(info.failoverTimeoutMs - goneForMs, recoveryGraceMs))
+}
+
+/** Enters a framework that is not connected (yet). */
+export function enterFramework(context: MasterContext, id: FrameworkId, info: FrameworkInfo): FrameworkEntry {
+  const entry: FrameworkEntry = {
+    id,
+    info,
+    state: 'recovered',
+    deliver: undefined,
+    cancelFailover: () => undefined,
+    unanswered: new Set(),
+  }
+  context.frameworks.set(id, entry)
+  context.allocator.addFramework(id, info.roles)
+  context.allocator.setFrameworkActive(id, 'inactive')
+  return entry
+}
+
+/** A framework that only its tasks tell of: the registry that had it is lost. It may subscribe with its id. */
+export function frameworkOfTask(context: MasterContext, id: FrameworkId): FrameworkEntry {
+  const known = context.frameworks.get(id)
+  if (known !== undefined) return known
+  const info = { name: id, user: '', roles: ['*'], failoverTimeoutMs: day, capabilities: [], hostname: '' }
+  return enterFramework(context, id, info)
+}
+
+/** The subscription ended: its offers go, its tasks stay until its failover timeout is over. */
+export function disconnectFramework(context: MasterContext, entry: FrameworkEntry): void {
+  if (entry.state !== 'connected') return
+  entry.state = 'disconnected'
+  entry.deliver = undefined
+  context.allocator.setFrameworkActive(entry.id, 'inactive')
+  context.offers.dropOfFramework(entry.id)
+  const { id, info } = entry
+  save(context, { id, info, disconnectedAtMs: context.clock.nowMs(), removed: false })
+  awaitReturn(context, entry, info.failoverTimeoutMs)
+}
+
+/** Ends a framework for good: its id is refused from now on, its tasks are killed. */
+export function teardown(context: MasterContext, entry: FrameworkEntry): void {
+  entry.cancelFailover()
+  entry.state = 'removed'
+  entry.deliver = undefined
+  const { id, info } = entry
+  context.offers.dropOfFramework(id)
+  context.allocator.removeFramework(id)
+  save(context, { id, info, removed: true })
+  for (const task of context.tasks.ofFramework(id)) killTask(context, task, task.info.killGraceMs)
+  context.log.info({ frameworkId: id, framework: info.name }, 'framework removed')
+}
+
+function awaitReturn(context: MasterContext, entry: FrameworkEntry, timeoutMs: number): void {
+  // setTimeout holds 31 bits (24 days); a longer wait goes on afterwards.
+  const stepMs = Math.min(timeoutMs, 20 * day)
+  entry.cancelFailover = context.clock.after(stepMs, () => {
+    if (timeoutMs > stepMs) awaitReturn(context, entry, timeoutMs - stepMs)
+    else teardown(context, entry)
+  })
+}
+
+/** Losing this write loses no task: at worst the next master waits for the framework a little longer. */
+function save({ registrar, log, counters }: MasterContext, record: FrameworkRecord): void {
+  registrar.apply(decideFramework(record)).catch((error: unknown) => {
+    counters.storeFailures++
+    log.warn({ frameworkId: record.id, reason: errorMessage(error) }, 'framework could not be written to the registry')
+  })
+}

@@ -1,0 +1,69 @@
+import { type Resources } from '../../model/resources.ts'
+import { type ClusterSnapshot, type Network } from '../../model/snapshot.ts'
+import { type AgentEntry, type MasterContext } from '../context.ts'
+import { type NodeRecord } from '../registry/state.ts'
+import { type MasterTask } from '../tasks/state.ts'
+import { frameworkName } from '../tasks/tasks.ts'
+
+/** A snapshot as JSON: lists instead of maps. */
+export function snapshotView({ version, networks, nodes, tasks, vips }: ClusterSnapshot) {
+  return {
+    version,
+    networks: [...networks.values()],
+    nodes: [...nodes.values()],
+    tasks: [...tasks.values()],
+    vips: [...vips.values()],
+  }
+}
+
+/** A machine: what it was given, what runs there, how far it is. */
+export function nodeView(context: MasterContext, { daemon: _, ...node }: NodeRecord) {
+  const agent = node.agentId === undefined ? undefined : context.agents.get(node.agentId)
+  const { appliedVersion, connected, problem } = context.progress.of(node.name)
+  return {
+    ...node,
+    ...(node.name === context.self ? { master: 'leader' } : {}),
+    agentState: agent?.state.kind,
+    daemon: { connected, appliedVersion, problem },
+  }
+}
+
+/** An agent: what it has, what of it is free. */
+export function agentView(context: MasterContext, { record, state }: AgentEntry) {
+  const { id, nodeName, underlay, total, attributes } = record
+  const available: Resources = context.allocator.available(id)
+  const tasks = context.tasks.ofAgent(id).map(({ info }) => info.taskId)
+  return { id, node: nodeName, underlay, state: state.kind, total, available, attributes, tasks }
+}
+
+/** A task: who asked for it, where it is, how it is. */
+export function taskView(context: MasterContext, task: MasterTask) {
+  const { info, frameworkId, status, killing } = task
+  const running = context.keeper.tasks.values.get(info.taskId)
+  return {
+    id: info.taskId,
+    name: info.name,
+    framework: frameworkName(context, frameworkId),
+    frameworkId,
+    node: context.agents.get(info.agentId)?.record.nodeName,
+    agentId: info.agentId,
+    state: running?.state ?? status.state,
+    killing: killing !== undefined,
+    health: running?.health,
+    reason: status.reason,
+    message: status.message,
+    timestampMs: status.timestampMs,
+    networks: status.networks,
+    resources: info.resources,
+    portMappings: info.networks.flatMap(({ portMappings }) => portMappings),
+  }
+}
+
+/** A network and how much of it the nodes have. */
+export function networkView({ registrar, tasks }: MasterContext, network: Network) {
+  const nodes = [...registrar.state.nodes.values()].flatMap(({ name, subnets }) =>
+    subnets.filter((share) => share.network === network.name).map((share) => ({ node: name, subnets: share.subnets })),
+  )
+  const users = [...tasks.all()].filter(({ info }) => info.networks.some(({ name }) => name === network.name))
+  return { ...network, nodes, tasks: users.length }
+}

@@ -1,0 +1,91 @@
+import { parseArgs } from 'node:util'
+import { AppError, errorMessage } from '../base/errors.ts'
+import { type Ip, parseIp } from '../base/ip.ts'
+import { type LogLevel } from '../base/log.ts'
+import { type NetworkName, type NodeName, parseNetworkName, parseNodeName } from '../model/ids.ts'
+import { type Profile, profileNames } from './networks/profile.ts'
+
+/** Where HTTP is served: a socket that listens already, inherited, or an address. */
+export type HttpListen =
+  | { readonly kind: 'fd'; readonly fd: number }
+  | { readonly kind: 'address'; readonly host: string; readonly port: number }
+
+/** The command line of a master. */
+export interface MasterFlags {
+  readonly stateDir: string
+  readonly nodeName: NodeName
+  readonly underlay: Ip
+  /** `address:port` */
+  readonly grpcListen: string
+  readonly httpListen: HttpListen
+  readonly profile: Profile['name']
+  /** The first gets the profile's first range. */
+  readonly networks: readonly NetworkName[]
+  readonly logLevel: LogLevel
+}
+
+/** What `--help` prints. */
+export const masterUsage = `node core/master/main.ts --state-dir DIR --node-name NAME --underlay IP --grpc-listen ADDR:PORT
+  (--http-fd N | --http-listen ADDR:PORT) [--profile default|dcos] [--networks name,name] [--log-level LEVEL]`
+
+const logLevels = ['error', 'warn', 'info', 'debug', 'silent'] as const
+
+/** @throws ERR_MASTER_FLAGS for a flag that is missing, unknown or malformed */
+export function parseMasterFlags(args: readonly string[]): MasterFlags {
+  try {
+    const text = { type: 'string' } as const
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        'state-dir': text,
+        'node-name': text,
+        underlay: text,
+        'grpc-listen': text,
+        'http-fd': text,
+        'http-listen': text,
+        profile: { type: 'string', default: 'default' },
+        networks: { type: 'string', default: 'dcos' },
+        'log-level': { type: 'string', default: 'info' },
+      },
+    })
+    return {
+      stateDir: needed(values['state-dir'], '--state-dir'),
+      nodeName: parseNodeName(needed(values['node-name'], '--node-name')),
+      underlay: parseIp(needed(values.underlay, '--underlay')),
+      grpcListen: needed(values['grpc-listen'], '--grpc-listen'),
+      httpListen: httpListen(values['http-fd'], values['http-listen']),
+      profile: choice(values.profile, profileNames, '--profile'),
+      networks: values.networks
+        .split(',')
+        .filter((name) => name !== '')
+        .map(parseNetworkName),
+      logLevel: choice(values['log-level'], logLevels, '--log-level'),
+    }
+  } catch (cause) {
+    throw new AppError('ERR_MASTER_FLAGS', `${errorMessage(cause)}\n${masterUsage}`, { cause })
+  }
+}
+
+function needed(value: string | undefined, flag: string): string {
+  if (value === undefined || value === '') throw new AppError('ERR_MASTER_FLAGS', `${flag} is missing`)
+  return value
+}
+
+function choice<T extends string>(value: string, allowed: readonly T[], flag: string): T {
+  const found = allowed.find((candidate) => candidate === value)
+  if (found === undefined) throw new AppError('ERR_MASTER_FLAGS', `${flag} is one of ${allowed.join(', ')}`)
+  return found
+}
+
+function httpListen(fd: string | undefined, address: string | undefined): HttpListen {
+  if ((fd === undefined) === (address === undefined)) {
+    throw new AppError('ERR_MASTER_FLAGS', 'give one of --http-fd and --http-listen')
+  }
+  if (fd !== undefined) {
+    if (!/^\d+$/.test(fd)) throw new AppError('ERR_MASTER_FLAGS', '--http-fd is a number')
+    return { kind: 'fd', fd: Number(fd) }
+  }
+  const match = /^\[?([^[\]]+)\]?:(\d{1,5})$/.exec(address ?? '')
+  if (match?.[1] === undefined) throw new AppError('ERR_MASTER_FLAGS', '--http-listen is ADDR:PORT')
+  return { kind: 'address', host: match[1], port: Number(match[2]) }
+}
