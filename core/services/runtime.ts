@@ -18,6 +18,8 @@ export interface TaskFailure {
 /** Instances of an app that wait for offers, and why the last offers did not do. */
 export interface Waiting {
   readonly count: number
+  /** What they are launched from: another one may fit where the last did not. */
+  readonly configVersion: number
   /** Wall clock. */
   readonly sinceMs: number
   /** The reason of each agent, by its last offer. */
@@ -44,8 +46,8 @@ export interface Runtimes {
   get(id: AppId): AppRuntime
   set(id: AppId, change: Partial<AppRuntime>): void
   forget(id: AppId): void
-  /** Sets how many instances wait; 0 ends the waiting. @returns whether more wait than before */
-  setWaiting(id: AppId, count: number, nowMs: number): boolean
+  /** Sets what waits; a count of 0 ends the waiting. @returns whether more, or others, wait than before */
+  setWaiting(id: AppId, want: Pick<Waiting, 'count' | 'configVersion'>, nowMs: number): boolean
   /** Apps that wait, the longest first. */
   waiting(): readonly AppId[]
   /** Apps whose time has come, and the next time after that. */
@@ -72,16 +74,17 @@ export function makeRuntimes(): Runtimes {
       waiting.delete(id)
       wakes.delete(id)
     },
-    setWaiting: (id, count, nowMs) => {
+    setWaiting: (id, want, nowMs) => {
       const { waiting: before, ...rest } = get(id)
-      if (count === 0) {
+      if (want.count === 0) {
         waiting.delete(id)
         all.set(id, rest)
         return false
       }
       waiting.add(id)
-      all.set(id, { ...rest, waiting: { ...(before ?? newWaiting(nowMs)), count } })
-      return count > (before?.count ?? 0)
+      const same = before?.configVersion === want.configVersion ? before : undefined
+      all.set(id, { ...rest, waiting: { ...(same ?? newWaiting(nowMs)), ...want } })
+      return want.count > (same?.count ?? 0)
     },
     waiting: () => [...waiting],
     due: (nowMs) => [...wakes].filter(([, atMs]) => atMs <= nowMs).map(([id]) => id),
@@ -89,7 +92,7 @@ export function makeRuntimes(): Runtimes {
   }
 }
 
-function newWaiting(nowMs: number): Omit<Waiting, 'count'> {
+function newWaiting(nowMs: number): Omit<Waiting, 'count' | 'configVersion'> {
   return { sinceMs: nowMs, rejections: new Map(), processedOffers: 0, unusedOffers: 0 }
 }
 

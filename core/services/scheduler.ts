@@ -93,6 +93,7 @@ export class Scheduler {
     return this.#frameworkId ?? this.#parts.framework.id
   }
   #frameworkId: FrameworkId | undefined
+  #subscription = 0
 
   /** Subscribes to the master. */
   start(): void {
@@ -100,7 +101,9 @@ export class Scheduler {
   }
 
   #subscribe(framework: FrameworkInfo): void {
+    const subscription = ++this.#subscription
     this.#connection = this.#parts.driver.subscribe(framework, (event) => {
+      if (subscription !== this.#subscription) return
       if (event.kind === 'subscribed') this.#frameworkId = event.frameworkId
       this.#inbox.push(event)
       this.#wake()
@@ -273,6 +276,7 @@ export class Scheduler {
   /** Source: mesos, master.cpp: the messages are all that tells these apart. */
   #onError(message: string): void {
     this.#phase = 'away'
+    this.#subscription++
     this.#memory.offers.clear()
     this.#connection?.close()
     this.#parts.log.error({ message }, 'the master ended the subscription of the services scheduler')

@@ -41,7 +41,7 @@ export function placeWaiting(memory: Memory, draft: Draft, newId: () => string):
     const outcome = { placed: placed.get(id) ?? 0, offered: pools.length, rejections, nowMs: clock.nowMs() }
     const next = afterOffers(waiting, outcome)
     runtimes.set(id, { waiting: next })
-    runtimes.setWaiting(id, next.count, clock.nowMs())
+    runtimes.setWaiting(id, next, clock.nowMs())
   }
   return answers(pools, launches, runtimes.waiting().length > 0 ? refuseShortMs : refuseLongMs)
 }

@@ -29,7 +29,8 @@ export function planApps(
     if (record === undefined) continue
     const plan = planOne(memory, draft, { record, times: options.times })
     kills.push(...plan.kills)
-    if (memory.runtimes.setWaiting(id, plan.launches, memory.clock.nowMs())) moreWaiting = true
+    const want = { count: plan.launches, configVersion: record.configVersion }
+    if (memory.runtimes.setWaiting(id, want, memory.clock.nowMs())) moreWaiting = true
     if (!plan.settled) continue
     if (record.deployment !== undefined) finished.push({ record, deployment: record.deployment })
     if (record.goal === 'delete') removed.push(id)

@@ -96,6 +96,7 @@ class Cluster implements FakeCluster {
   #behaviour: Behaviour = 'run'
   #killing: 'at-once' | 'never' = 'at-once'
   #next = 0
+  #frameworks = 0
 
   constructor(agents: readonly FakeAgent[], clock: Clock) {
     this.#agents = agents
@@ -107,7 +108,7 @@ class Cluster implements FakeCluster {
       this.#onEvent = onEvent
       this.#suppressed = false
       this.#refused.clear()
-      const id = framework.id ?? parseFrameworkId(`fake-000${this.#next++}`)
+      const id = framework.id ?? parseFrameworkId(`fake-000${this.#frameworks++}`)
       this.send({ kind: 'subscribed', frameworkId: id })
       this.#later(() => this.allocate())
       return {

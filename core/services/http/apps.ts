@@ -21,45 +21,28 @@ const embedNames: Readonly<Record<string, readonly Embed[]>> = {
   taskStats: [],
 }
 
+/** Requests to a path below /v2/apps. */
+interface Below {
+  readonly Params: { readonly '*': string }
+}
+
 /** /v2/apps and everything below it. */
 export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
   app.get('/v2/apps', (request) => ({ apps: listApps(api, request.query) }))
   app.post('/v2/apps', async (request, reply) => {
     const deployed = await api.deploy((context) => createApp(context, request.body))
     const id = deployed.records[0]?.definition.id
-    return withDeployment(reply.code(201), deployed)
-      .header('Location', `/v2/apps${id}`)
-      .send(deployedApp(api, deployed))
+    const answer = withDeployment(reply.code(201), deployed).header('Location', `/v2/apps${id}`)
+    return answer.send(deployedApp(api, deployed))
   })
-  for (const method of ['PUT', 'PATCH'] as const) {
-    app.route({
-      method,
-      url: '/v2/apps',
-      handler: async (request, reply) => {
-        const options = { ...readLock(request.query), ...updateKind(method, request.query) }
-        const deployed = await api.deploy((context) => updateApps(context, request.body, options))
-        return withDeployment(reply, deployed).send(deploymentBody(deployed))
-      },
-    })
-    app.route<{ Params: { '*': string } }>({
-      method,
-      url: '/v2/apps/*',
-      handler: async (request, reply) => {
-        const { id } = requireKind(parseTarget(request.params['*']), 'app')
-        const options = { id, ...readLock(request.query), ...updateKind(method, request.query) }
-        const deployed = await api.deploy((context) => updateApp(context, request.body, options))
-        return withDeployment(reply.code(deployed.outcome === 'created' ? 201 : 200), deployed).send(
-          deploymentBody(deployed),
-        )
-      },
-    })
-  }
-  app.get<{ Params: { '*': string } }>('/v2/apps/*', (request, reply) => {
+  updateRoutes(app, api, 'PUT')
+  updateRoutes(app, api, 'PATCH')
+  app.get<Below>('/v2/apps/*', (request, reply) => {
     const target = parseTarget(request.params['*'])
     if (target.kind === 'tasks') return reply.send(listAppTasks(api, target.id))
     return reply.send({ app: oneApp(api, requireKind(target, 'app').id, request.query) })
   })
-  app.delete<{ Params: { '*': string } }>('/v2/apps/*', async (request, reply) => {
+  app.delete<Below>('/v2/apps/*', async (request, reply) => {
     const target = parseTarget(request.params['*'])
     if (target.kind === 'tasks') return deleteAppTasks(api, { target, query: request.query, reply })
     if (target.kind === 'task') return deleteAppTask(api, { target, query: request.query, reply })
@@ -67,10 +50,33 @@ export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
     const deployed = await api.deploy((context) => deleteApp(context, id, readLock(request.query)))
     return withDeployment(reply, deployed).send(deploymentBody(deployed))
   })
-  app.post<{ Params: { '*': string } }>('/v2/apps/*', async (request, reply) => {
+  app.post<Below>('/v2/apps/*', async (request, reply) => {
     const { id } = requireKind(parseTarget(request.params['*']), 'restart')
     const deployed = await api.deploy((context) => restartApp(context, id, readLock(request.query)))
     return withDeployment(reply, deployed).send(deploymentBody(deployed))
+  })
+}
+
+function updateRoutes(app: FastifyInstance, api: ServicesApi, method: 'PUT' | 'PATCH'): void {
+  app.route({
+    method,
+    url: '/v2/apps',
+    handler: async (request, reply) => {
+      const options = { ...readLock(request.query), ...updateKind(method, request.query) }
+      const deployed = await api.deploy((context) => updateApps(context, request.body, options))
+      return withDeployment(reply, deployed).send(deploymentBody(deployed))
+    },
+  })
+  app.route<Below>({
+    method,
+    url: '/v2/apps/*',
+    handler: async (request, reply) => {
+      const { id } = requireKind(parseTarget(request.params['*']), 'app')
+      const options = { id, ...readLock(request.query), ...updateKind(method, request.query) }
+      const deployed = await api.deploy((context) => updateApp(context, request.body, options))
+      const answer = withDeployment(reply.code(deployed.outcome === 'created' ? 201 : 200), deployed)
+      return answer.send(deploymentBody(deployed))
+    },
   })
 }
 

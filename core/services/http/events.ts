@@ -15,6 +15,10 @@ export function eventRoutes(
   api: ServicesApi,
   { signal }: { readonly signal: AbortSignal },
 ): void {
+  const closing = new AbortController()
+  const over = AbortSignal.any([signal, closing.signal])
+  // A server waits for its connections before it is closed: these would never end.
+  app.addHook('preClose', async () => closing.abort())
   app.get('/v2/events', (request, reply) => {
     const types = new Set(readList(request.query, 'event_type'))
     reply.hijack()
@@ -26,9 +30,9 @@ export function eventRoutes(
     })
     stream.flushHeaders()
     const end = serve(api, stream, types)
-    signal.addEventListener('abort', end, { once: true })
+    over.addEventListener('abort', end, { once: true })
     stream.once('close', () => {
-      signal.removeEventListener('abort', end)
+      over.removeEventListener('abort', end)
       end()
     })
     api.hub.emit('event_stream_attached', { remoteAddress: request.ip })
