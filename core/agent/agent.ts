@@ -10,8 +10,12 @@ import { type IdentityFile } from './identity.ts'
 import { type AgentPaths, containerPaths } from './paths.ts'
 import { foldRecord, isForgettable, latestStatus, type TaskRecord } from './record.ts'
 import { recoverTask } from './recovery.ts'
+import { removeOldSandboxes } from './sandboxes.ts'
 import { AgentTaskRunner, type TaskDependencies } from './task.ts'
 import { openUpdates, type UpdateSender } from './updates.ts'
+
+/** How often old sandboxes are looked for. */
+const sandboxSweepMs = 3_600_000
 
 /** What an agent is made of. */
 export interface AgentOptions
@@ -66,6 +70,7 @@ export class Agent {
       const finding = findings.get(record.containerId) ?? { kind: 'absent' }
       void task.resume(recoverTask(record, finding, bootId))
     }
+    this.#sweepSandboxes()
     if (openings.length > 0) log.info({ tasks: openings.length }, 'tasks of an earlier agent taken over')
   }
 
@@ -152,6 +157,18 @@ export class Agent {
     const task = new AgentTaskRunner({ record, journal }, this.#dependencies)
     this.#tasks.set(info.taskId, task)
     void task.launch()
+  }
+
+  #sweepSandboxes(): void {
+    if (this.#closed) return
+    const { paths, clock, log } = this.#options
+    const inUse = new Set([...this.#tasks.values()].map(({ record }) => record.containerId))
+    try {
+      removeOldSandboxes(paths.sandboxes, inUse, clock.nowMs())
+    } catch (error) {
+      log.warn({ error: errorMessage(error) }, 'can not remove old sandboxes')
+    }
+    clock.after(sandboxSweepMs, () => this.#sweepSandboxes())
   }
 
   #kill(taskId: TaskId, graceMs: number): void {

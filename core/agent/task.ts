@@ -1,6 +1,6 @@
 import { type CniDns } from '../../cni-plugins/cni/result.ts'
 import { type Clock } from '../base/clock.ts'
-import { errorMessage } from '../base/errors.ts'
+import { AppError, errorMessage } from '../base/errors.ts'
 import { type Ip, parseIp } from '../base/ip.ts'
 import { type Logger } from '../base/log.ts'
 import { type AgentId } from '../model/ids.ts'
@@ -19,6 +19,9 @@ import { newUpdateUuid, type UpdateSender } from './updates.ts'
 
 /** First and longest wait before an undo that failed is tried again. */
 const undoRetryMs = { min: 1000, max: 60_000 } as const
+
+/** Longest launch: what hangs is given up. Source: mesos, executor_registration_timeout. */
+const launchTimeoutMs = 60_000
 
 /** What tasks share. */
 export interface TaskDependencies {
@@ -113,6 +116,8 @@ export class AgentTaskRunner {
     const agentId = this.#deps.agentId()
     const identity = { containerId, frameworkId, info, ...(agentId === undefined ? {} : { agentId }) }
     const { signal } = this.#aborting
+    const late = () => new AppError('ERR_AGENT_LAUNCH_TIMEOUT', `the launch took over ${launchTimeoutMs / 1000} s`)
+    const cancel = this.#deps.clock.after(launchTimeoutMs, () => this.#aborting.abort(late()))
     try {
       // A container that no journal knows is removed at recovery: it may start while its acceptance is written.
       const own = info.networks.length > 0
@@ -120,8 +125,10 @@ export class AgentTaskRunner {
       const network = own ? await this.#attach() : this.#hostNetwork()
       const { pid } = await this.#deps.containerizer.launch({ ...identity, network }, { signal })
       await accepted
+      cancel()
       await this.#announce(pid)
     } catch (error) {
+      cancel()
       await this.#abandon(endOfLaunch(this.#record, errorMessage(error)))
     }
   }
@@ -293,7 +300,10 @@ export class AgentTaskRunner {
   }
 
   #serially(action: () => Promise<void>): Promise<void> {
-    this.#chain = this.#chain.then(action)
+    this.#chain = this.#chain.then(action).catch((error: unknown) => {
+      // A defect: every expected failure is a status. The steps after it must still run.
+      this.#log.error({ error: errorMessage(error) }, 'a step of the task failed')
+    })
     return this.#chain
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -10,14 +10,15 @@ import { prepareHostView } from '../../core/agent/containerizer/host-view.ts'
 import { openOciContainerizer } from '../../core/agent/containerizer/oci.ts'
 import { agentPaths } from '../../core/agent/paths.ts'
 import { removeEverything } from '../../core/agent/sweep.ts'
-import { systemClock } from '../../core/base/clock.ts'
+import { type Clock, systemClock } from '../../core/base/clock.ts'
 import { silentLog } from '../../core/base/log.ts'
 import { parseFrameworkId } from '../../core/model/ids.ts'
+import { openManualClock } from '../support/agent-clock.ts'
 import { openFakeContainerizer } from '../support/agent-containerizer.ts'
 import { shellTask } from '../support/agent-process.ts'
 import { canMakeHosts } from '../support/hosts.ts'
 
-type Opened = { readonly containerizer: Containerizer; readonly close: () => Promise<void> }
+type Opened = { readonly dir?: string; readonly containerizer: Containerizer; readonly close: () => Promise<void> }
 
 const stubborn = 'trap "" TERM; while :; do sleep 0.1; done'
 const implementations = [
@@ -38,20 +39,20 @@ const implementations = [
   },
 ] as const
 
-async function openReal(onExit: (exit: ContainerExit) => void): Promise<Opened> {
+async function openReal(onExit: (exit: ContainerExit) => void, clock: Clock = systemClock): Promise<Opened> {
   const dir = mkdtempSync(join(tmpdir(), 'weft-oci-'))
   const paths = agentPaths(dir)
   const host = prepareHostView(paths.rootfs, [dir])
   const cgroups = openCgroups(cgroupParent('test', dir))
   const runtime = await chooseRuntime({ paths, host, cgroups })
   const ending = new AbortController()
-  const options = { paths, host, cgroups, runtime, onExit, clock: systemClock, log: silentLog, signal: ending.signal }
+  const options = { paths, host, cgroups, runtime, onExit, clock, log: silentLog, signal: ending.signal }
   const close = async () => {
     ending.abort()
     await removeEverything(dir)
     rmSync(dir, { recursive: true })
   }
-  return { containerizer: openOciContainerizer(options), close }
+  return { dir, containerizer: openOciContainerizer(options), close }
 }
 
 for (const { name, skip, commands, open } of implementations) {
@@ -91,3 +92,19 @@ for (const { name, skip, commands, open } of implementations) {
     t.equal(exits.length, 3, 'each end was told once')
   })
 }
+
+t.test('a supervisor that is killed', { skip: canMakeHosts }, async (t) => {
+  const exits: ContainerExit[] = []
+  const clock = openManualClock()
+  const { containerizer, close, dir = '' } = await openReal((exit) => exits.push(exit), clock)
+  t.teardown(close)
+  const { signal } = new AbortController()
+  const request = { containerId: 'c', frameworkId: parseFrameworkId('f'), info: shellTask('t', 'sleep 1000') }
+  const { pid } = await containerizer.launch({ ...request, network: { kind: 'host' } }, { signal })
+  process.kill(Number(readFileSync(join(dir, 'events', 'c.running'), 'utf8')), 'SIGKILL')
+  await clock.advance(30_000)
+  t.same(exits, [], 'its container goes on')
+  process.kill(pid, 'SIGKILL')
+  for (let i = 0; i < 1000 && exits.length === 0; i++) await clock.advance(30_000)
+  t.same(exits, [{ containerId: 'c', outOfMemory: false }], 'an audit finds that it has ended')
+})

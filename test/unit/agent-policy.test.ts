@@ -7,6 +7,7 @@ import { parseAgentFlags, parseAttributes, parseResources } from '../../core/age
 import { foldRecord, isForgettable, latestStatus, type TaskEvent } from '../../core/agent/record.ts'
 import { recoverTask } from '../../core/agent/recovery.ts'
 import { endOfContainer, endOfLaunch } from '../../core/agent/end-status.ts'
+import { expiredSandboxes } from '../../core/agent/sandboxes.ts'
 import { retryDelayMs } from '../../core/agent/updates.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { parseFrameworkId } from '../../core/model/ids.ts'
@@ -326,6 +327,15 @@ t.test('records and recovery', async (t) => {
   const memory = staged && endOfContainer(staged, { containerId: 't-1', status: 137, outOfMemory: true })
   t.equal(memory?.reason, 'REASON_CONTAINER_LIMITATION_MEMORY')
   t.same([0, 1, 2, 5, 6, 7, 50].map(retryDelayMs), [10_000, 20_000, 40_000, 320_000, 600_000, 600_000, 600_000])
+})
+
+t.test('sandboxes', async (t) => {
+  const day = 24 * 3_600_000
+  const ages = [8 * day, 6 * day, 0]
+  const sandboxes = ages.map((age, index) => ({ name: `s${index}`, changedAtMs: 100 * day - age }))
+  t.same(expiredSandboxes(sandboxes, 100 * day), ['s0'])
+  const many = Array.from({ length: 502 }, (_, index) => ({ name: `s${index}`, changedAtMs: index }))
+  t.same(expiredSandboxes(many, 502), ['s1', 's0'], 'the oldest go')
 })
 
 t.test('options', async (t) => {
