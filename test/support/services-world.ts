@@ -1,6 +1,8 @@
+import { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { silentLog } from '../../core/base/log.ts'
 import { type Services, openServices } from '../../core/services/services.ts'
+import { type TaskId } from '../../core/model/ids.ts'
 import { type MemoryStore, openMemoryStore } from '../../core/store/memory.ts'
 import {
   type FakeAgent,
@@ -105,4 +107,38 @@ function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null
     ? Object.entries(value).find(([key]) => key === name)?.[1]
     : undefined
+}
+
+/** An app of three instances on a network, behind a VIP. */
+export const web = {
+  id: '/shop/web',
+  cmd: 'serve',
+  instances: 3,
+  networks: [{ mode: 'container', name: 'dcos' }],
+  container: { portMappings: [{ containerPort: 80, labels: { VIP_0: '/web:80' } }] },
+}
+/** The same with a health check. */
+export const checked = { ...web, healthChecks: [{ protocol: 'MESOS_HTTP', path: '/' }] }
+
+/** A world that ends with the test. */
+export async function open(t: Pick<Test, 'teardown'>, parts: WorldParts = {}): Promise<ServicesWorld> {
+  const world = await openServicesWorld(parts)
+  t.teardown(() => world.close())
+  return world
+}
+
+/** Ids of the tasks that are not at an end. */
+export const aliveIds = (world: ServicesWorld): readonly TaskId[] =>
+  world.cluster
+    .alive()
+    .map(({ info }) => info.taskId)
+    .toSorted()
+/** How many calls of a kind the services made. */
+export const callsOf = (world: ServicesWorld, kind: string): number =>
+  world.cluster.calls.filter((call) => call.kind === kind).length
+/** How many tasks each agent has that has any. */
+export const onAgents = (world: ServicesWorld): readonly number[] => {
+  const counts = new Map<string, number>()
+  for (const { info } of world.cluster.alive()) counts.set(info.agentId, (counts.get(info.agentId) ?? 0) + 1)
+  return [...counts.values()].toSorted()
 }
