@@ -21,6 +21,8 @@ export interface SocketCalls {
   send(fd: number, bytes: Uint8Array, length: number): number
   /** Never waits. @returns the datagram's true length (it may exceed the buffer), or a negative errno */
   receive(fd: number, buffer: Uint8Array): number
+  /** A second, close-on-exec descriptor of the same socket; it outlives the first. @throws ERR_NATIVE_<ERRNO> */
+  duplicate(fd: number): number
 }
 
 /** System calls on namespaces; those that change something act on the calling thread. All throw ERR_NATIVE_<ERRNO>. */
@@ -67,6 +69,8 @@ export function errnoName(errno: number): string {
 const receiveFlags = 0x40 | 0x20
 /** SOCK_CLOEXEC, include/linux/net.h */
 const SOCK_CLOEXEC = 0x80000
+/** include/uapi/linux/fcntl.h */
+const F_DUPFD_CLOEXEC = 1030
 /** include/uapi/linux/nsfs.h */
 const NS_GET_NSTYPE = 0xb703
 
@@ -127,7 +131,13 @@ function bindSockets(koffi: typeof Koffi, libc: Koffi.LibraryHandle, fail: Fail)
   const recv: (fd: number, bytes: Uint8Array, length: number, flags: number) => number = libc.func(
     'long recv(int, void *, size_t, int)',
   )
+  const fcntl: (fd: number, command: number, type: 'int', least: number) => number =
+    libc.func('int fcntl(int, int, ...)')
   return {
+    duplicate: (fd) => {
+      const copy = fcntl(fd, F_DUPFD_CLOEXEC, 'int', 3)
+      return copy < 0 ? fail('fcntl') : copy
+    },
     socket: (domain, type, protocol) => {
       const fd = socket(domain, type | SOCK_CLOEXEC, protocol)
       return fd < 0 ? fail('socket') : fd

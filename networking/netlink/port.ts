@@ -31,6 +31,7 @@ export interface NetlinkPort {
   readonly maxOutstanding: number
   /** Modulo 2^32. */
   readonly nextSequence: () => number
+  close(): void
 }
 
 const AF_NETLINK = 16
@@ -72,6 +73,7 @@ export function openPort({ protocol, netns, groups = [], receiveBufferBytes }: N
         sequence = (sequence + 1) >>> 0
         return sequence
       },
+      close: () => closeSync(fd),
     }
   } catch (error) {
     closeSync(fd)

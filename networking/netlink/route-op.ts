@@ -53,5 +53,8 @@ export function changesNames(op: RouteOp): boolean {
 
 /** True when the error of a deletion only says that there was nothing to delete. */
 export function isAlreadyGone(op: RouteOp, error: unknown): boolean {
-  return op.kind.endsWith('.del') && isErrno(error, 'ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL')
+  if (!op.kind.endsWith('.del')) return false
+  // A nexthop object takes its routes along; a route over one that is gone is refused with EINVAL.
+  if (op.kind === 'route.del' && op.route.nexthopId !== undefined && isErrno(error, 'EINVAL')) return true
+  return isErrno(error, 'ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL')
 }

@@ -3,7 +3,6 @@
  * here waits: a call sends, reads until the end marker, and is done. One socket may serve several callers, because each
  * call empties the queue before it returns.
  */
-import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { AppError } from '../../core/base/errors.ts'
 import { type OnRequestError, openBatch, type RequestBatch } from './batch.ts'
@@ -47,12 +46,16 @@ const maxDumpAttempts = 10
 
 /** @throws ERR_NATIVE_<ERRNO>, ERR_NETNS_NOT_FOUND, ERR_NETNS_INVALID */
 export function openNetlinkSocket(options: NetlinkOptions): NetlinkSocket {
-  const port = openPort(options)
+  return socketOver(openPort(options))
+}
+
+/** The transport over an open port, which it closes. */
+export function socketOver(port: NetlinkPort): NetlinkSocket {
   return {
     request: (request, visit) => performRequest(port, request, visit),
     dump: (request, visitor) => performDump(port, request, visitor),
     batch: (onError) => openBatch(port, onError),
-    close: () => closeSync(port.fd),
+    close: () => port.close(),
   }
 }
 

@@ -6,7 +6,6 @@
  * The socket is read only when the consumer asks for more. A slow consumer thus makes the kernel's bounded buffer
  * overflow, never our memory: the kernel says ENOBUFS, and the consumer gets `resync`.
  */
-import { closeSync } from 'node:fs'
 import { eachMessage, type Message } from './message.ts'
 import { type NetnsTarget } from './namespace.ts'
 import { NETLINK_ROUTE, type NetlinkPort, openPort, receiveDatagram } from './port.ts'
@@ -57,6 +56,8 @@ const objectOf: ReadonlyMap<number, RouteObject> = new Map([
 
 const allObjects: readonly RouteObject[] = ['link', 'address', 'neighbour', 'nexthop', 'route']
 const AF_BRIDGE = 7
+/** More than the largest buffer holds; by then the queue was empty, and newer notifications keep coming. */
+const maxQueued = 1 << 17
 
 /**
  * Yields `resync` once it listens, then what changes; nothing that happens after the first event is missed without
@@ -81,7 +82,7 @@ export async function* watchRoutes(
       else yield* events
     }
   } finally {
-    closeSync(port.fd)
+    port.close()
   }
 }
 
@@ -89,7 +90,6 @@ function readEvents(port: NetlinkPort): readonly RouteEvent[] | 'empty' {
   const length = receiveDatagram(port)
   if (length === 'empty') return 'empty'
   if (length === 'overflow') {
-    // What is still queued is older than the loss; reading everything covers it.
     drain(port)
     return [{ kind: 'resync', reason: 'overflow' }]
   }
@@ -101,9 +101,12 @@ function readEvents(port: NetlinkPort): readonly RouteEvent[] | 'empty' {
   return events
 }
 
+/**
+ * After an overflow the kernel drops everything, without saying so again, until the queue was once empty (net/netlink/
+ * af_netlink.c, NETLINK_S_CONGESTED). So it is emptied before `resync` goes out: what is read then is newer than any loss.
+ */
 function drain(port: NetlinkPort): void {
-  // At most what the buffer can hold, so that a storm cannot keep us here.
-  for (let i = 0; i < port.maxOutstanding; i++) if (receiveDatagram(port) === 'empty') return
+  for (let i = 0; i < maxQueued; i++) if (receiveDatagram(port) === 'empty') return
 }
 
 /** The index stands at octet 4 of the headers of links, addresses and neighbours. */
