@@ -100,6 +100,16 @@ function addViewCommands(program: Command): void {
     .action(lazy(async () => (await import('./commands/views.ts')).listNodes))
   const network = view('network', 'virtual networks')
   network.command('list').action(lazy(async () => (await import('./commands/views.ts')).listNetworks))
+  network
+    .command('create')
+    .description('make a virtual network; its ranges are chosen where none are given')
+    .argument('<name>')
+    .option('--subnet <cidr...>', 'at most one IPv4 and one IPv6 range', [])
+    .action(lazy(async () => (await import('./commands/views.ts')).createNetwork))
+  network
+    .command('remove')
+    .argument('<name>')
+    .action(lazy(async () => (await import('./commands/views.ts')).removeNetwork))
   view('vip', 'virtual addresses and what is behind them')
     .command('list')
     .action(lazy(async () => (await import('./commands/views.ts')).listVips))

@@ -43,9 +43,12 @@ interface Ground {
   readonly routes: RouteSocket
 }
 
-/** The address must be there before the DNS server can bind it; it is local, so it needs no device of its own. */
+/**
+ * The address must be there before the DNS server can bind it. Of scope host, or the kernel would take it as the source of
+ * what it masquerades.
+ */
 async function ensureDnsAddress(routes: RouteSocket): Promise<void> {
-  const address = { device: 'lo', address: parseIp(dnsAddress), prefixLength: 32 }
+  const address = { device: 'lo', address: parseIp(dnsAddress), prefixLength: 32, scope: 'host' } as const
   const [outcome] = await routes.perform([{ kind: 'address.replace', address }])
   if (outcome?.ok === false) throw outcome.error
 }

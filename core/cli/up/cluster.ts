@@ -1,8 +1,10 @@
+import { closeSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { availableParallelism, freemem, totalmem } from 'node:os'
 import { setTimeout as sleepMs } from 'node:timers/promises'
 import { systemClock } from '../../base/clock.ts'
 import { AppError, hasCode } from '../../base/errors.ts'
+import { openNative } from '../../../networking/netlink/native.ts'
 import { type Api, isRecord, openApi } from '../api.ts'
 import { makeHosts } from './hosts.ts'
 import { type ClusterLayout, clusterLayout, type ClusterSize } from './layout.ts'
@@ -36,14 +38,14 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
   const layout = clusterLayout(options)
   await sweepCluster(options.name)
   const listener = await listenLocally(options.port)
-  const api = openApi(`http://127.0.0.1:${(listener.address() as AddressInfo).port}`)
+  const api = openApi(`http://127.0.0.1:${listener.port}`)
   const supervisor = new Supervisor(systemClock, {
     onProcesses: (processes) => record(layout, api.url, processes),
     onExit: (name, how) => progress(`${name} ended (${how}); starting it again`),
   })
   const stop = async () => {
     await supervisor.stop()
-    listener.close()
+    closeSync(listener.fd)
     await sweepCluster(options.name)
   }
   try {
@@ -51,8 +53,7 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
     progress(`making ${layout.hosts.length} simulated hosts (network namespaces weft-${layout.name}-*)`)
     await makeHosts(layout)
     progress(`starting ${layout.hosts.length * 2} daemons`)
-    const apiFd = listenerFd(listener)
-    const daemonOptions = { apiFd, networks: options.networks, agentResources: agentShare(options.agents) }
+    const daemonOptions = { apiFd: listener.fd, networks: options.networks, agentResources: agentShare(options.agents) }
     for (const host of layout.hosts) {
       for (const daemon of hostDaemons(layout, host, daemonOptions)) supervisor.start(daemon)
     }
@@ -71,11 +72,18 @@ function record(layout: ClusterLayout, api: string, processes: readonly ProcessR
   writeClusterRecord({ name: layout.name, agents, api, supervisor, processes: [...processes] })
 }
 
+/** A socket that listens on 127.0.0.1, for another process to accept from. */
+interface ListeningSocket {
+  readonly fd: number
+  readonly port: number
+}
+
 /**
  * The socket is made here, in the machine's own namespace, and inherited by the master: that is how a browser reaches
- * an API whose process sits in a namespace without a route out. A taken port falls back to a free one.
+ * an API whose process sits in a namespace without a route out. This process keeps a copy, so that connections wait for
+ * the next master when one ends, and never accepts from it. A taken port falls back to a free one.
  */
-async function listenLocally(port: number): Promise<Server> {
+async function listenLocally(port: number): Promise<ListeningSocket> {
   const server = createServer()
   try {
     await listen(server, port)
@@ -83,7 +91,10 @@ async function listenLocally(port: number): Promise<Server> {
     if (!hasCode(error, 'EADDRINUSE') || port === 0) throw error
     await listen(server, 0)
   }
-  return server
+  const { port: bound } = server.address() as AddressInfo
+  const fd = openNative().sockets.duplicate(listenerFd(server))
+  server.close() // ends Node's own accepting; the copy keeps the socket open
+  return { fd, port: bound }
 }
 
 function listen(server: Server, port: number): Promise<void> {

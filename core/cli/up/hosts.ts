@@ -3,6 +3,7 @@ import { AppError, hasCode } from '../../base/errors.ts'
 import { type RouteOp, type RouteSocket } from '../../../networking/netlink/ops.ts'
 import { openRouteSocket } from '../../../networking/netlink/route-socket.ts'
 import { createNetns, deleteNetns, openNetns } from '../../../networking/netns.ts'
+import { writeHostResolvConf } from './resolv.ts'
 import { type ClusterLayout, type HostLayout, netnsPath, underlayDevice } from './layout.ts'
 
 const bridge = 'br0'
@@ -31,6 +32,7 @@ async function makeHost(
   { segment, masterIndex }: { readonly segment: RouteSocket; readonly masterIndex: number },
 ): Promise<void> {
   mkdirSync(host.directory, { recursive: true, mode: 0o700 })
+  writeHostResolvConf(host)
   createNetns(netnsPath(host.netns))
   const port = `p-${host.name}`
   const segmentNs = openNetns(netnsPath(layout.segmentNetns))

@@ -19,6 +19,9 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 /** Folder with the CNI plugins that agents run. */
 export const cniBinDirectory = join(root, 'cni-plugins', 'weft', 'bin')
 
+/** Where Node keeps compiled modules between starts; it makes the folder itself, and does without where it can't. */
+export const compileCache = join(root, 'node_modules', '.cache', 'weft')
+
 /** Unix socket on which a host's node daemon answers the CNI plugin. */
 export function cniSocket(host: HostLayout): string {
   return join(host.directory, 'net', 'cni.sock')

@@ -1,0 +1,132 @@
+import { AppError } from '../../base/errors.ts'
+import { type ClusterSnapshot } from '../../model/snapshot.ts'
+import { desiredServers } from '../../../lb/vip/desired.ts'
+import { type Api, isRecord } from '../api.ts'
+import { formatTable, print } from '../output.ts'
+import { type GlobalOptions } from '../program.ts'
+import { recordsOf } from '../up/sample.ts'
+import { targetApi } from './target.ts'
+
+type Row = Record<string, unknown>
+
+/** `weft task list`. */
+export async function listTasks(globals: GlobalOptions): Promise<void> {
+  const tasks = await recordsOf(targetApi(globals), '/weft/v1/tasks', 'tasks')
+  const row = (task: Row) => [...texts(task, ['id', 'state', 'health', 'node']), addressesOf(task)]
+  print(tasks, () => formatTable(['TASK', 'STATE', 'HEALTH', 'NODE', 'ADDRESSES'], tasks.map(row)), globals)
+}
+
+/** `weft node list`. */
+export async function listNodes(globals: GlobalOptions): Promise<void> {
+  const nodes = await recordsOf(targetApi(globals), '/weft/v1/nodes', 'nodes')
+  const row = (node: Row) => {
+    const daemon = isRecord(node['daemon']) ? node['daemon'] : {}
+    const subnets = Array.isArray(node['subnets']) ? node['subnets'].filter(isRecord).map(formatShare) : []
+    const agent = node['agentState'] ?? (node['master'] === undefined ? '-' : 'master')
+    return [
+      ...texts(node, ['name', 'underlay']),
+      String(agent),
+      ...texts(daemon, ['appliedVersion']),
+      subnets.join(' '),
+    ]
+  }
+  print(nodes, () => formatTable(['NODE', 'UNDERLAY', 'AGENT', 'VERSION', 'SUBNETS'], nodes.map(row)), globals)
+}
+
+/** `weft network list`. */
+export async function listNetworks(globals: GlobalOptions): Promise<void> {
+  const networks = await recordsOf(targetApi(globals), '/weft/v1/networks', 'networks')
+  const row = (network: Row) => {
+    const nodes = Array.isArray(network['nodes']) ? network['nodes'].length : 0
+    return [...texts(network, ['name', 'vni', 'subnets']), String(nodes), ...texts(network, ['tasks'])]
+  }
+  print(networks, () => formatTable(['NETWORK', 'VNI', 'SUBNETS', 'NODES', 'TASKS'], networks.map(row)), globals)
+}
+
+/** `weft network create NAME`. */
+export async function createNetwork(
+  globals: GlobalOptions & { subnet: readonly string[] },
+  name: string,
+): Promise<void> {
+  const body = globals.subnet.length === 0 ? { name } : { name, subnets: globals.subnet }
+  const { body: network } = await targetApi(globals).send('POST', '/weft/v1/networks', body)
+  print(network, () => `network ${name} is created`, globals)
+}
+
+/** `weft network remove NAME`. */
+export async function removeNetwork(globals: GlobalOptions, name: string): Promise<void> {
+  const { body } = await targetApi(globals).send('DELETE', `/weft/v1/networks/${encodeURIComponent(name)}`)
+  print(body, () => `network ${name} is removed`, globals)
+}
+
+/** `weft vip list`: what the snapshot wants of every node. */
+export async function listVips(globals: GlobalOptions): Promise<void> {
+  const snapshot = await readSnapshot(targetApi(globals))
+  const names = new Map([...snapshot.vips.values()].flatMap((vip) => vip.addresses.map((address) => [address, vip])))
+  const vips = desiredServers(snapshot, [...snapshot.nodes.keys()][0] ?? ('' as never)).map((server) => {
+    const vip = names.get(server.address)
+    const name = vip === undefined ? undefined : `${vip.name}.${vip.framework}.l4lb.thisdcos.directory`
+    return { name, ...server }
+  })
+  const rows = vips.map(({ name, address, port, protocol, backends }) => {
+    const list = backends.map((backend) => `${backend.address}:${backend.port}${backend.weight > 0 ? '' : ' (no new)'}`)
+    return [name ?? '-', `${protocol} ${address}:${port}`, list.join(' ')]
+  })
+  print(vips, () => formatTable(['NAME', 'ADDRESS', 'BACKENDS'], rows), globals)
+}
+
+/** `weft converge [VERSION]`: exits with 1 when it did not within the time. */
+export async function converge(globals: GlobalOptions & { timeout: string }, version?: string): Promise<void> {
+  const seconds = Number(globals.timeout)
+  if (!(seconds >= 0 && seconds <= 600)) throw new AppError('ERR_CLI_USAGE', '--timeout takes 0 to 600 seconds')
+  if (version !== undefined && !/^\d{1,15}$/.test(version)) {
+    throw new AppError('ERR_CLI_USAGE', `"${version}" is not a version: a whole number, or nothing for the current one`)
+  }
+  const query = new URLSearchParams({
+    timeoutMs: String(seconds * 1000),
+    ...(version === undefined ? {} : { version }),
+  })
+  const answer = await targetApi(globals).get(`/weft/v1/converge?${query}`)
+  print(answer, () => formatConvergence(answer), globals)
+  if (!isRecord(answer) || answer['converged'] !== true) process.exitCode = 1
+}
+
+function formatConvergence(answer: unknown): string {
+  if (!isRecord(answer)) return 'no answer'
+  if (answer['converged'] === true) return `version ${answer['version']} has reached every node`
+  const missing = Array.isArray(answer['missing']) ? answer['missing'].filter(isRecord) : []
+  const lines = missing.map((node) => {
+    const state = node['connected'] === true ? 'connected' : 'not connected'
+    return `  ${node['node']}: has ${node['appliedVersion']}, ${state}${node['problem'] ? `: ${node['problem']}` : ''}`
+  })
+  return [`version ${answer['version']} has not reached every node`, ...lines].join('\n')
+}
+
+/** The JSON of `/weft/v1/snapshot` has lists where the model has maps. The master made it: its entities are trusted. */
+async function readSnapshot(api: Api): Promise<ClusterSnapshot> {
+  const body = await api.get('/weft/v1/snapshot')
+  const lists = isRecord(body) ? body : {}
+  const byKey = (list: string, key: (entity: Row) => string) =>
+    new Map((Array.isArray(lists[list]) ? lists[list].filter(isRecord) : []).map((entity) => [key(entity), entity]))
+  const snapshot: unknown = {
+    version: lists['version'],
+    networks: byKey('networks', ({ name }) => String(name)),
+    nodes: byKey('nodes', ({ name }) => String(name)),
+    tasks: byKey('tasks', ({ id }) => String(id)),
+    vips: byKey('vips', ({ name, framework }) => `${name}.${framework}`),
+  }
+  return snapshot as ClusterSnapshot
+}
+
+function texts(row: Row, keys: readonly string[]): readonly string[] {
+  return keys.map((key) => String(row[key] ?? '-'))
+}
+
+function formatShare(share: Row): string {
+  return `${share['network']}=${String(share['subnets'])}`
+}
+
+function addressesOf(task: Row): string {
+  const networks = Array.isArray(task['networks']) ? task['networks'].filter(isRecord) : []
+  return networks.map((network) => String(network['addresses'])).join(' ') || '-'
+}
