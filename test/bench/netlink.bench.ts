@@ -9,10 +9,10 @@ import { canMakeHosts, makeHost, type TestHost } from '../support/hosts.ts'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Bench, median } from './report.ts'
+import { type Bench } from './report.ts'
 
 const objects = 20_000
-const rounds = 7
+const rounds = 9
 const device = 'bench0'
 
 const octets = (i: number) => `${(i >> 8) & 255}.${i & 255}`
@@ -95,7 +95,8 @@ async function compare(ops: readonly RouteOp[], { hosts, folder }: Setting): Pro
     const host = freshHost(hosts)
     peer.push(await perSecond(ops.length, async () => void host.run('ip', '-batch', script)))
   }
-  return [median(ours), median(peer)]
+  // The best of each: whatever else the machine does only ever slows.
+  return [Math.max(...ours), Math.max(...peer)]
 }
 
 /** Netlink batches beside `ip -batch` with the same commands. Goal of the main job: 3 times as fast. */
@@ -110,7 +111,7 @@ export const run: Bench = async (report) => {
     ] as const) {
       const [ours, peer] = await compare(ops, { hosts, folder })
       const ratio = ours / peer
-      const conditions = `${ops.length} ops into a fresh namespace, median of ${rounds} alternating rounds`
+      const conditions = `${ops.length} ops into a fresh namespace, best of ${rounds} alternating rounds`
       report({
         bench: 'netlink',
         metric,
