@@ -49,8 +49,20 @@ export function runArguments(
   containerId: string,
 ): readonly string[] {
   const keep = choice.name === 'runc' ? ['--keep'] : []
+  const groups = choice.name === 'crun' && choice.limits === 'none' ? ['--cgroup-manager', 'disabled'] : []
   const global = ['--root', paths.root, '--log', paths.log, '--log-format', 'json']
-  return [choice.path, ...global, 'run', ...keep, '--bundle', paths.bundle, '--pid-file', paths.pidFile, containerId]
+  return [
+    choice.path,
+    ...global,
+    ...groups,
+    'run',
+    ...keep,
+    '--bundle',
+    paths.bundle,
+    '--pid-file',
+    paths.pidFile,
+    containerId,
+  ]
 }
 
 /** Runs a short command of the runtime to its end, whatever its status. @throws ERR_AGENT_RUNTIME when it can't be run */

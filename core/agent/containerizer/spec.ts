@@ -117,8 +117,8 @@ export function ociSpec(input: SpecInput): OciSpec {
     hostname: input.hostname,
     mounts: mounts(input),
     linux: {
-      cgroupsPath: input.cgroupPath,
-      ...(input.limits === 'cgroup' ? { resources: cgroupLimits(input.info) } : {}),
+      // Without a path the runtime asks for a group of its own and, without privilege, goes on when it gets none.
+      ...(input.limits === 'cgroup' ? { cgroupsPath: input.cgroupPath, resources: cgroupLimits(input.info) } : {}),
       rootfsPropagation: 'private',
       namespaces: [
         ...['pid', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
@@ -180,7 +180,9 @@ function environment(input: SpecInput): Readonly<Record<string, string>> {
 }
 
 /** Order: a mount point must lie in what was mounted before it. */
-function mounts({ host, sandbox, files }: SpecInput): readonly OciMount[] {
+function mounts({ host, sandbox, files, limits }: SpecInput): readonly OciMount[] {
+  // Group tty; a user namespace of an unprivileged user has no such group.
+  const terminals = limits === 'cgroup' ? ['mode=0620', 'gid=5'] : ['mode=0620']
   const visible = (path: string) => host.directories.some((top) => path === top || path.startsWith(`${top}/`))
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: [] },
@@ -189,7 +191,7 @@ function mounts({ host, sandbox, files }: SpecInput): readonly OciMount[] {
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', ...terminals],
     },
     memory('/dev/shm', 'nodev', 'mode=1777', 'size=65536k'),
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
