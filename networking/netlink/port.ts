@@ -23,6 +23,7 @@ export interface NetlinkOptions {
 
 /** An open descriptor with its buffers; what the transport is made of. */
 export interface NetlinkPort {
+  /** @throws ERR_NETLINK_CLOSED after `close` */
   readonly fd: number
   readonly native: Native
   readonly writer: Writer
@@ -31,6 +32,7 @@ export interface NetlinkPort {
   readonly maxOutstanding: number
   /** Modulo 2^32. */
   readonly nextSequence: () => number
+  /** Doing it again does nothing. */
   close(): void
 }
 
@@ -63,8 +65,13 @@ export function openPort({ protocol, netns, groups = [], receiveBufferBytes }: N
     native.sockets.bind(fd, address)
     for (const group of groups) setNetlinkOption(native, fd, { name: NETLINK_ADD_MEMBERSHIP, value: group })
     let sequence = 0
+    let open = true
     return {
-      fd,
+      get fd() {
+        // The number may be someone else's by now.
+        if (!open) throw new AppError('ERR_NETLINK_CLOSED', 'this netlink socket is closed: open a new one')
+        return fd
+      },
       native,
       writer: new Writer(1 << 16),
       receiveBuffer: Buffer.allocUnsafeSlow(1 << 16),
@@ -73,7 +80,10 @@ export function openPort({ protocol, netns, groups = [], receiveBufferBytes }: N
         sequence = (sequence + 1) >>> 0
         return sequence
       },
-      close: () => closeSync(fd),
+      close: () => {
+        if (open) closeSync(fd)
+        open = false
+      },
     }
   } catch (error) {
     closeSync(fd)

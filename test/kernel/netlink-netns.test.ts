@@ -115,6 +115,19 @@ async function output(command: string, args: readonly string[]): Promise<string>
   })
 }
 
+t.test('a closed socket does nothing, whoever has its number now', { skip }, async (t) => {
+  const path = join(folderOf(t), 'one')
+  createNetns(path)
+  const socket = openRouteSocket({ netns: path })
+  socket.close()
+  const next = openRouteSocket({ netns: path })
+  t.teardown(() => next.close())
+  socket.close()
+  await t.rejects(socket.links(), { code: 'ERR_NETLINK_CLOSED' })
+  await t.rejects(socket.perform([{ kind: 'nexthop.del', id: 1 }]), { code: 'ERR_NETLINK_CLOSED' })
+  t.equal((await next.links()).length, 1)
+})
+
 t.test('what is no namespace is refused and left alone', { skip }, async (t) => {
   const folder = folderOf(t)
   const at = (name: string) => join(folder, name)
