@@ -1,6 +1,6 @@
 import tap from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
-import { askServer, startServer } from '../support/lb-traffic.ts'
+import { askServers, startServer } from '../support/lb-traffic.ts'
 import { backend, makeWorld, type PlaceName, places, routerAddresses, vip } from '../support/lb-world.ts'
 
 tap.test('isolation of networks', { skip: canMakeHosts }, async (t) => {
@@ -19,11 +19,21 @@ tap.test('isolation of networks', { skip: canMakeHosts }, async (t) => {
     ['other', routerAddresses.vtep6, 'node', 'container to node'],
     ['other', vip[4], 'TIMEOUT', 'a VIP of the other network, judged after its translation'],
   ]
-  for (const [from, address, expected, what] of cases) {
-    const port = address === vip[4] ? 80 : 8080
-    const limit = expected === 'TIMEOUT' ? { timeoutMs: 700 } : {}
-    const [got] = askServer(host(from), { protocol: 'tcp', address, port, ...limit })
-    t.equal(got?.server ?? got?.error, expected, `${from} → ${address}: ${what}`)
+  for (const from of ['client', 'other', 'node'] as const) {
+    const own = cases.filter(([source]) => source === from)
+    const got = askServers(
+      host(from),
+      own.map(([, address, expected]) => ({
+        protocol: 'tcp',
+        address,
+        port: address === vip[4] ? 80 : 8080,
+        timeoutMs: expected === 'TIMEOUT' ? 700 : 5000,
+      })),
+    )
+    for (const [i, [, address, expected, what]] of own.entries()) {
+      const [attempt] = got[i] ?? []
+      t.equal(attempt?.server ?? attempt?.error, expected, `${from} → ${address}: ${what}`)
+    }
   }
   const counted = node.run('nft', 'list', 'chain', 'inet', 'weft', 'iso-forward')
   t.match(counted, /saddr @iso-network4 ip daddr @iso-network4 counter packets [1-9]/, 'drops are counted')

@@ -1,42 +1,32 @@
-import tap, { type Test } from 'tap'
+import tap from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
 import { testTask } from '../support/lb-snapshot.ts'
-import { askServer, openConnection, startServer } from '../support/lb-traffic.ts'
+import { askServer, askServers, openConnection, startServer } from '../support/lb-traffic.ts'
 import {
   backend,
   empty,
   hostVip,
   makeWorld,
   pending,
-  type PlaceName,
   places,
   routerAddresses,
   servers,
   vip,
-  type World,
 } from '../support/lb-world.ts'
 
-/** What nothing serves is refused, at once. */
-async function refusals(
-  t: Test,
-  host: World['host'],
-  { protocol, family }: { readonly protocol: 'tcp' | 'udp'; readonly family: 4 | 6 },
-): Promise<void> {
-  for (const from of ['client', 'node'] as const) {
-    for (const [what, address, port] of [
+const kinds = ([4, 6] as const).flatMap((family) => (['tcp', 'udp'] as const).map((protocol) => ({ family, protocol })))
+const unique = (values: readonly (string | undefined)[]) => [...new Set(values)].toSorted()
+
+/** What nothing serves. `count`: the kernel sends one host few ICMP errors a second (icmp_ratelimit): over UDP, one try. */
+const refused = kinds.flatMap(({ family, protocol }) =>
+  (
+    [
       ['no backend', empty[family], 80],
       ['no such port, though the node serves it', vip[family], 9090],
       ['no such port', vip[family], 81],
-    ] as const) {
-      // The kernel sends one host few ICMP errors a second (icmp_ratelimit), so one try must do over UDP.
-      const refused = askServer(host(from), { protocol, address, port }, protocol === 'tcp' ? 3 : 1)
-      const codes = [...new Set(refused.map(({ error }) => error))]
-      t.same(codes, ['ECONNREFUSED'], `${protocol}${family} from ${from}: ${what} is refused`)
-      // The quickest: the machine may be busy.
-      t.ok(Math.min(...refused.map(({ elapsedMs }) => elapsedMs)) < 100, 'at once')
-    }
-  }
-}
+    ] as const
+  ).map(([what, address, port]) => ({ what, protocol, address, port, count: protocol === 'tcp' ? 3 : 1 })),
+)
 
 tap.test('traffic through VIPs', { skip: canMakeHosts }, async (t) => {
   const { host, program } = await makeWorld(t, { containers: 'all' })
@@ -45,45 +35,46 @@ tap.test('traffic through VIPs', { skip: canMakeHosts }, async (t) => {
   const hostPort = testTask('node', { node: 'n1', port: 9090, labels: { VIP_0: '/host:80' } })
   await program([backend('b1'), backend('b2'), backend('b3'), pending, hostPort])
 
-  for (const family of [4, 6] as const) {
-    const place = (name: PlaceName) => (family === 4 ? places[name].ip4 : places[name].ip6)
-    const sources: readonly [PlaceName | 'node', string][] = [
-      ['client', place('client')],
-      ['node', family === 4 ? routerAddresses.vtep4 : routerAddresses.vtep6],
-    ]
-    for (const protocol of ['tcp', 'udp'] as const) {
-      const target = { protocol, address: vip[family], port: 80 }
-      for (const [from, source] of sources) {
-        const got = askServer(host(from), target, 40)
-        t.same(
-          got.filter(({ error }) => error !== undefined),
-          [],
-          `${protocol}${family} from ${from}: all answered`,
-        )
-        t.same([...new Set(got.map(({ server }) => server))].toSorted(), servers, 'spread over all backends')
-        t.same([...new Set(got.map(({ seen }) => seen))], [source], "the client's own address is seen")
-      }
-      const hairpin = askServer(host('b1'), target, 40)
-      t.same([...new Set(hairpin.map(({ server }) => server))].toSorted(), servers, `${protocol}${family} hairpin`)
-      const seen = hairpin.filter(({ server }) => server !== 'b1').map((one) => one.seen)
-      t.same([...new Set(seen)], [place('b1')], 'only a connection to itself is masqueraded')
-
-      await refusals(t, host, { protocol, family })
+  const targets = kinds.map(({ family, protocol }) => ({ protocol, address: vip[family], port: 80, count: 40 }))
+  const sources = [
+    { from: 'client', 4: places.client.ip4, 6: places.client.ip6 },
+    { from: 'node', 4: routerAddresses.vtep4, 6: routerAddresses.vtep6 },
+    { from: 'b1', 4: places.b1.ip4, 6: places.b1.ip6 },
+  ] as const
+  for (const source of sources) {
+    const got = askServers(host(source.from), targets)
+    for (const [i, { family, protocol }] of kinds.entries()) {
+      const attempts = got[i] ?? []
+      const what = `${protocol}${family} from ${source.from}`
+      t.same(unique(attempts.map(({ server, error }) => server ?? error)), servers, `${what}: answered by all backends`)
+      const byOthers = attempts.filter(({ server }) => server !== source.from)
+      t.same(unique(byOthers.map(({ seen }) => seen)), [source[family]], `${what}: its own address is seen`)
     }
   }
-  const address = hostVip[4]
   for (const from of ['client', 'node'] as const) {
-    t.equal(askServer(host(from), { protocol: 'tcp', address, port: 80 })[0]?.server, 'node', `host port from ${from}`)
+    const [hostPortAnswers = [], ...got] = askServers(host(from), [
+      { protocol: 'tcp', address: hostVip[4], port: 80 },
+      ...refused,
+    ])
+    t.equal(hostPortAnswers[0]?.server, 'node', `host port from ${from}`)
+    for (const [i, { what, protocol, address }] of refused.entries()) {
+      const attempts = got[i] ?? []
+      t.same(
+        unique(attempts.map(({ error }) => error)),
+        ['ECONNREFUSED'],
+        `${protocol} ${address} from ${from}: ${what}`,
+      )
+      // The quickest: the machine may be busy.
+      t.ok(Math.min(...attempts.map(({ elapsedMs }) => elapsedMs)) < 100, 'refused at once')
+    }
   }
 })
 
 tap.test('backends come and go', { skip: canMakeHosts }, async (t) => {
   const { host, program, audit } = await makeWorld(t, { containers: 'all' })
   for (const name of servers) await startServer(host(name), name, 8080)
-  const target = { protocol: 'tcp', address: vip[4], port: 80 } as const
-  const answering = () => [
-    ...new Set(askServer(host('client'), target, 20).map(({ server, error }) => server ?? error)),
-  ]
+  const target = { protocol: 'tcp', address: vip[4], port: 80, count: 20 } as const
+  const answering = () => [...new Set(askServer(host('client'), target).map(({ server, error }) => server ?? error))]
 
   await program([backend('b1')])
   const connection = await openConnection(host('client'), vip[4], 80)

@@ -30,13 +30,20 @@ export interface AskTarget {
   readonly address: string
   readonly port: number
   readonly timeoutMs?: number
+  /** How many times, each time anew; once when absent. */
+  readonly count?: number
 }
 
-/** Connects (or sends) `count` times in turn, each time anew. */
-export function askServer(host: TestHost, target: AskTarget, count = 1): readonly Attempt[] {
-  const { protocol, address, port, timeoutMs = 5000 } = target
-  const args = [protocol, address, port, count, timeoutMs].map(String)
-  return parseAttempts(host.run(process.execPath, fixture('lb-client.ts'), ...args))
+/** Asks each target in turn, from one process: starting one for each would take most of a test's time. */
+export function askServers(host: TestHost, targets: readonly AskTarget[]): readonly (readonly Attempt[])[] {
+  const text = host.run(process.execPath, fixture('lb-client.ts'), 'ask', JSON.stringify(targets))
+  const lines = text.trim().split('\n')
+  return lines.map((line): readonly Attempt[] => JSON.parse(line))
+}
+
+/** Asks one target. */
+export function askServer(host: TestHost, target: AskTarget): readonly Attempt[] {
+  return askServers(host, [target]).flat()
 }
 
 /** A TCP connection that stays. */
@@ -49,11 +56,11 @@ export interface Connection {
 
 /** Opens a TCP connection in the host; it ends with the host. */
 export async function openConnection(host: TestHost, address: string, port: number): Promise<Connection> {
-  const child = host.start(process.execPath, fixture('lb-client.ts'), 'keep', address, String(port), '1')
+  const child = host.start(process.execPath, fixture('lb-client.ts'), 'keep', address, String(port))
   const lines = child.stdout === null ? undefined : createInterface(child.stdout)[Symbol.asyncIterator]()
   const next = async (): Promise<Attempt> => {
     const line = await lines?.next()
-    return line?.done === false ? (parseAttempts(line.value)[0] ?? noAnswer) : noAnswer
+    return line?.done === false ? JSON.parse(line.value) : noAnswer
   }
   const first = await next()
   return {
@@ -66,8 +73,3 @@ export async function openConnection(host: TestHost, address: string, port: numb
 }
 
 const noAnswer: Attempt = { error: 'no answer', elapsedMs: 0 }
-
-function parseAttempts(text: string): readonly Attempt[] {
-  const lines = text.trim().split('\n')
-  return lines.map((line): Attempt => JSON.parse(line))
-}
