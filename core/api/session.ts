@@ -120,10 +120,11 @@ function commandsOf(call: Call): AsyncIterable<AgentCommandProto> {
 /** @throws ERR_API_TERM for an order of a deposed master; ERR_API_REFUSED when the master won't have us */
 function obey(command: AgentCommand, call: Call, at: { options: Connection; state: SessionState }): void {
   const { options, state } = at
-  if (command.term < state.highestTerm) {
+  // A refusal orders nothing: it is heard whoever it comes from.
+  if (command.term < state.highestTerm && command.kind !== 'refused') {
     throw new AppError('ERR_API_TERM', `the master's term ${command.term} is over: ${state.highestTerm} has been seen`)
   }
-  state.highestTerm = command.term
+  state.highestTerm = Math.max(state.highestTerm, command.term)
   if (command.kind === 'ping') {
     call.write(encodeAgentMessage({ kind: 'pong' }))
     return
