@@ -91,6 +91,7 @@ export interface ScriptedAgent {
 /** Options of a scripted agent. */
 export interface AgentOptions {
   readonly name: string
+  /** `address:port`, or several with `,` between. */
   readonly address: string
   readonly underlay?: string
   /** Comes back as this one, with these tasks. */
@@ -115,7 +116,7 @@ export function startAgent(options: AgentOptions): ScriptedAgent {
   let registrations = 0
   let uuids = 0
   const session = openAgentSession({
-    masters: [options.address],
+    masters: options.address.split(','),
     signal: aborter.signal,
     log: silentLog,
     register: () => ({
@@ -194,6 +195,7 @@ export interface ScriptedNode {
   readonly kinds: string[]
   /** Tasks that ever vanished from it. */
   readonly removedTasks: TaskId[]
+  ack(version: number, problem?: string): void
   stop(): Promise<void>
 }
 
@@ -208,7 +210,7 @@ export function startNode(
   const removedTasks: TaskId[] = []
   let snapshot = options.from ?? emptySnapshot
   const watch = watchSnapshots({
-    masters: [address],
+    masters: address.split(','),
     nodeName: parseNodeName(name),
     underlay: parseIp(underlayOf(name)),
     signal: aborter.signal,
@@ -228,7 +230,7 @@ export function startNode(
     aborter.abort()
     await done
   }
-  const node: ScriptedNode = { snapshot: () => snapshot, kinds, removedTasks, stop }
+  const node: ScriptedNode = { snapshot: () => snapshot, kinds, removedTasks, ack: watch.ack, stop }
   return node
 }
 

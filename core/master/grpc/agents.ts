@@ -6,6 +6,9 @@ import { AppError, errorMessage } from '../../base/errors.ts'
 import { type AgentSessionHandle, registerAgent } from '../agents/sessions.ts'
 import { type AgentLink, type MasterContext } from '../context.ts'
 
+/** Who opens a stream and says nothing is not kept. */
+export const firstMessageMs = 10_000
+
 type Call = ServerDuplexStream<AgentMessage, AgentCommand>
 
 interface Session {
@@ -24,6 +27,8 @@ export function serveAgent(context: MasterContext, call: Call): void {
   const link: AgentLink = { send, close: () => end(session) }
   const session: Session = { call, link, state: 'new', handle: undefined }
   call.on('data', (message: AgentMessage) => receive(context, session, message))
+  const cancel = context.clock.after(firstMessageMs, () => (session.state === 'new' ? end(session) : undefined))
+  call.on('close', cancel)
   // After each of these the stream is over; which one comes depends on how the agent went away.
   for (const event of ['end', 'close', 'cancelled', 'error']) call.on(event, () => end(session))
 }

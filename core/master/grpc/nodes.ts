@@ -10,6 +10,7 @@ import { type MasterContext } from '../context.ts'
 import { decideNode } from '../networks/nodes.ts'
 import { type Subscription } from '../snapshot/keeper.ts'
 import { type SnapshotMail } from '../snapshot/mailbox.ts'
+import { firstMessageMs } from './agents.ts'
 
 type Call = ServerDuplexStream<NodeMessage, SnapshotMessage>
 
@@ -87,6 +88,8 @@ export function openNodeStreams(context: MasterContext): (call: Call) => void {
     const stream: Stream = { call, state: 'new', node: undefined, subscription: undefined, early: undefined }
     call.on('data', (message: NodeMessage) => receive(stream, message))
     call.on('drain', () => stream.subscription?.drained())
+    const cancel = context.clock.after(firstMessageMs, () => (stream.state === 'new' ? end(stream) : undefined))
+    call.on('close', cancel)
     // After each of these the stream is over; which one comes depends on how the node went away.
     for (const event of ['end', 'close', 'cancelled', 'error']) call.on(event, () => end(stream))
   }
