@@ -17,7 +17,7 @@ import { sweepCluster } from './sweep.ts'
 export interface LocalCluster {
   readonly layout: ClusterLayout
   readonly api: Api
-  /** Ends all daemons and removes everything that the cluster made. */
+  /** Ends all daemons and removes everything that the cluster made; a second call waits for the first. */
   stop(): Promise<void>
 }
 
@@ -43,10 +43,10 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
     onProcesses: (processes) => record(layout, api.url, processes),
     onExit: (name, how) => progress(`${name} ended (${how}); starting it again`),
   })
-  const stop = async () => {
-    await supervisor.stop()
-    closeSync(listener.fd)
-    await sweepCluster(options.name)
+  let stopped: Promise<void> | undefined
+  const stop = () => {
+    stopped ??= removeCluster(supervisor, listener, options.name)
+    return stopped
   }
   try {
     record(layout, api.url, [])
@@ -64,6 +64,12 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
     await stop()
     throw error
   }
+}
+
+async function removeCluster(supervisor: Supervisor, listener: ListeningSocket, name: string): Promise<void> {
+  await supervisor.stop()
+  closeSync(listener.fd)
+  await sweepCluster(name)
 }
 
 function record(layout: ClusterLayout, api: string, processes: readonly ProcessRecord[]): void {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type ClusterLayout, type HostLayout, netnsPath, underlayDevice } from './layout.ts'
+import { dnsAddress } from '../../../networking/protocol.ts'
+import { type ClusterLayout, type HostLayout, netnsPath, runDirectory, underlayDevice } from './layout.ts'
 
 /** A daemon of a simulated host: what to run, in which namespace, logging where. */
 export interface DaemonSpec {
@@ -79,5 +80,6 @@ function agentDaemon(layout: ClusterLayout, host: HostLayout, { agentResources }
   return spec(host, 'agent', 'core/agent/main.ts', [
     ...['--master', masters(layout), '--resources', agentResources],
     ...['--cni-bin-dir', cniBinDirectory, '--cni-conf-dir', join(host.directory, 'cni')],
+    ...['--dns', dnsAddress, '--hide', runDirectory],
   ])
 }

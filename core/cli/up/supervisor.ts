@@ -66,7 +66,13 @@ export class Supervisor {
     const { spec } = daemon
     mkdirSync(dirname(spec.logFile), { recursive: true, mode: 0o700 })
     const log = openSync(spec.logFile, 'a')
-    const node = [process.execPath, '--disable-warning=ExperimentalWarning', spec.main, ...spec.args]
+    const node = [
+      process.execPath,
+      '--disable-warning=ExperimentalWarning',
+      '--max-semi-space-size=2',
+      spec.main,
+      ...spec.args,
+    ]
     const child = spawn('nsenter', [`--net=${spec.netns}`, ...node], {
       detached: true,
       stdio: ['ignore', log, log, ...(spec.inheritedFd === undefined ? [] : [spec.inheritedFd])],
