@@ -75,16 +75,20 @@ function addAppCommands(program: Command): void {
   app.command('list').action(lazy(async () => (await import('./commands/app.ts')).listApps))
   app
     .command('show')
+    .description('an app as the API tells it')
     .argument('<id>')
     .action(lazy(async () => (await import('./commands/app.ts')).showApp))
   app
     .command('scale')
+    .description('change the number of instances')
     .argument('<id>')
     .argument('<instances>')
     .option('--no-wait', 'return at once')
+    .option('--force', 'end a deployment of the app that is under way', false)
     .action(lazy(async () => (await import('./commands/app.ts')).scaleApp))
   app
     .command('remove')
+    .description('stop all its tasks and forget it')
     .argument('<id>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/app.ts')).removeApp))

@@ -11,6 +11,11 @@ export interface WaitOptions {
   readonly wait: boolean
 }
 
+/** Options of commands that may interrupt a deployment. */
+export interface ForceOptions {
+  readonly force: boolean
+}
+
 /** `weft app add FILE`. */
 export async function addApp(globals: GlobalOptions & WaitOptions, file: string): Promise<void> {
   const api = targetApi(globals)
@@ -19,20 +24,24 @@ export async function addApp(globals: GlobalOptions & WaitOptions, file: string)
 }
 
 /** `weft app scale ID INSTANCES`. */
-export async function scaleApp(globals: GlobalOptions & WaitOptions, id: string, instances: string): Promise<void> {
+export async function scaleApp(
+  globals: GlobalOptions & WaitOptions & ForceOptions,
+  id: string,
+  instances: string,
+): Promise<void> {
   if (!/^\d{1,6}$/.test(instances)) throw new AppError('ERR_CLI_USAGE', `"${instances}" is not a number of instances`)
   const api = targetApi(globals)
-  const answer = await api.send('PUT', appPath(id), { instances: Number(instances) })
+  const answer = await api.send('PUT', `${appPath(id)}?force=${globals.force}`, { instances: Number(instances) })
   await finish({ api, globals, what: `scaled to ${instances}` }, deploymentOf(answer.body), {
     ...toRecord(answer.body),
     id,
   })
 }
 
-/** `weft app remove ID`. */
+/** `weft app remove ID`: also in the middle of a deployment, which it ends. */
 export async function removeApp(globals: GlobalOptions & WaitOptions, id: string): Promise<void> {
   const api = targetApi(globals)
-  const answer = await api.send('DELETE', appPath(id))
+  const answer = await api.send('DELETE', `${appPath(id)}?force=true`)
   await finish({ api, globals, what: 'removed' }, deploymentOf(answer.body), { ...toRecord(answer.body), id })
 }
 
