@@ -1,7 +1,19 @@
 import { AppError } from '../../core/base/errors.ts'
 import { type Ip, parseIp } from '../../core/base/ip.ts'
+import {
+  type BandwidthWish,
+  type IpRange,
+  parseAliases,
+  parseBandwidth,
+  parseDnsWish,
+  parseIpRanges,
+  parseMesosArgs,
+  parsePortMappings,
+  type PortMappingWish,
+} from './capabilities.ts'
 import { type NetworkConfig } from './config.ts'
-import { stringField, stringsField } from './json.ts'
+import { objectField, objectsField, stringField, stringsField } from './json.ts'
+import { type CniDns } from './result.ts'
 
 /** What the caller asks for beside a place on the network. */
 export interface Wishes {
@@ -9,6 +21,13 @@ export interface Wishes {
   readonly ips: readonly Ip[]
   /** Lower case. */
   readonly mac?: string
+  /** Where addresses must be from; empty: anywhere in the node's subnets. */
+  readonly ranges: readonly IpRange[]
+  readonly portMappings: readonly PortMappingWish[]
+  readonly bandwidth?: BandwidthWish
+  readonly aliases: readonly string[]
+  /** Instead of the network's. */
+  readonly dns?: CniDns
 }
 
 const knownArgs: ReadonlySet<string> = new Set(['IP', 'MAC', 'IGNOREUNKNOWN'])
@@ -36,22 +55,48 @@ export function parseCniArgs(text: string): ReadonlyMap<string, string> {
 }
 
 /**
- * Static address and MAC from `runtimeConfig` (capabilities `ips` and `mac`), else from `args.cni`, else from CNI_ARGS.
- * Podman says the same in the first and the last.
- * @throws ERR_CNI_ENVIRONMENT for values of CNI_ARGS, ERR_CNI_FIELD for those of the configuration
+ * Capabilities in `runtimeConfig`, else what `args.cni`, Mesos' arguments and CNI_ARGS say, in this order. Podman says the
+ * same in the first and the last.
+ * @throws ERR_CNI_ENVIRONMENT for values of CNI_ARGS, ERR_CNI_FIELD for those of the configuration, ERR_CNI_DECODE
  */
 export function wishesOf(config: NetworkConfig, args: ReadonlyMap<string, string>): Wishes {
-  const { runtimeConfig, cniArgs } = config
+  const { runtimeConfig, raw, name } = config
+  const mesos = parseMesosArgs(raw)
+  const mapped = parsePortMappings(objectsField(runtimeConfig, 'portMappings'), 'runtimeConfig.portMappings')
+  const [mac, bandwidth] = [macOf(config, args), parseBandwidth(objectField(runtimeConfig, 'bandwidth'))]
+  const dns = parseDnsWish(objectField(runtimeConfig, 'dns'))
+  return {
+    ips: ipsOf(config, args, mesos.ips),
+    ranges: parseIpRanges(runtimeConfig),
+    portMappings: mapped.length > 0 ? mapped : mesos.portMappings,
+    aliases: parseAliases(runtimeConfig, name),
+    ...(mac === undefined ? {} : { mac }),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+    ...(dns === undefined ? {} : { dns }),
+  }
+}
+
+function ipsOf(
+  { runtimeConfig, cniArgs }: NetworkConfig,
+  args: ReadonlyMap<string, string>,
+  mesos: readonly string[],
+): readonly Ip[] {
+  const mesosKey = 'args["org.apache.mesos"].network_info.ip_addresses'
   const ips = [
     stringsField(runtimeConfig, 'ips').map((text) => wishedIp(text, 'ERR_CNI_FIELD', 'runtimeConfig.ips')),
     stringsField(cniArgs, 'ips').map((text) => wishedIp(text, 'ERR_CNI_FIELD', 'args.cni.ips')),
+    mesos.map((text) => wishedIp(text, 'ERR_CNI_FIELD', mesosKey)),
     splitList(args.get('IP')).map((text) => wishedIp(text, 'ERR_CNI_ENVIRONMENT', 'CNI_ARGS IP')),
   ].find((list) => list.length > 0)
-  const mac =
+  return [...new Set(ips)]
+}
+
+function macOf({ runtimeConfig, cniArgs }: NetworkConfig, args: ReadonlyMap<string, string>): string | undefined {
+  return (
     wishedMac(stringField(runtimeConfig, 'mac'), 'ERR_CNI_FIELD', 'runtimeConfig.mac') ??
     wishedMac(stringField(cniArgs, 'mac'), 'ERR_CNI_FIELD', 'args.cni.mac') ??
     wishedMac(args.get('MAC'), 'ERR_CNI_ENVIRONMENT', 'CNI_ARGS MAC')
-  return { ips: ips ?? [], ...(mac === undefined ? {} : { mac }) }
+  )
 }
 
 function splitList(text: string | undefined): readonly string[] {

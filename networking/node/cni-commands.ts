@@ -1,5 +1,5 @@
 import { type NetworkConfig } from '../../cni-plugins/cni/config.ts'
-import { integerField, type JsonObject, objectField, objectsField, stringField } from '../../cni-plugins/cni/json.ts'
+import { type JsonObject, objectField, stringField } from '../../cni-plugins/cni/json.ts'
 import { type Attachment, type CniRequest } from '../../cni-plugins/cni/request.ts'
 import { type CniResult, mergeCniResults } from '../../cni-plugins/cni/result.ts'
 import { formatCniResult } from '../../cni-plugins/cni/result-format.ts'
@@ -13,9 +13,9 @@ import { type AttachKernel } from '../attach/kernel.ts'
 import { hostLinkName, interfaceMac } from '../attach/names.ts'
 import { type AttachSpec, type GatewayRoute, gatewayOf, hostCidr } from '../attach/plan.ts'
 import { openSandbox, type Sandbox } from '../attach/sandbox.ts'
-import { type Lease, type LeaseKey } from '../ipam/lease.ts'
+import { type Lease, type LeaseKey, type LeasePortMapping } from '../ipam/lease.ts'
 import { type Leases } from '../ipam/leases.ts'
-import { type CniPortMapping, type CniView, type NetworkView, type PortMapper } from './cni-view.ts'
+import { type CniView, type NetworkView, type PortMapper, type Shaper } from './cni-view.ts'
 
 /** What the commands work with. */
 export interface CniDeps {
@@ -24,6 +24,7 @@ export interface CniDeps {
   readonly view: () => CniView
   readonly log: Logger
   readonly portMapper?: PortMapper
+  readonly shaper?: Shaper
 }
 
 type Request<Kind extends CniRequest['kind']> = Extract<CniRequest, { readonly kind: Kind }>
@@ -34,7 +35,7 @@ type Request<Kind extends CniRequest['kind']> = Extract<CniRequest, { readonly k
  */
 export async function addContainer(deps: CniDeps, request: Request<'ADD'>): Promise<JsonObject> {
   const { config, attachment, wishes, netns } = request
-  const mappings = portMappings(config)
+  const mappings = wishes.portMappings
   refuseForeignIpam(config)
   const network = networkView(deps, config.name)
   const sandbox = openSandbox(netns, deps.kernel.forbidden)
@@ -144,7 +145,7 @@ async function clearLeftover(deps: CniDeps, key: LeaseKey, hostLink: string): Pr
 interface Wiring {
   readonly lease: Lease
   readonly spec: AttachSpec
-  readonly mappings: readonly CniPortMapping[]
+  readonly mappings: readonly LeasePortMapping[]
 }
 
 async function wire(deps: CniDeps, wiring: Wiring, sandbox: Sandbox): Promise<readonly GatewayRoute[]> {
@@ -225,19 +226,4 @@ function refuseForeignIpam({ raw }: NetworkConfig): void {
   const type = stringField(objectField(raw, 'ipam') ?? {}, 'type') ?? ''
   if (type === '' || type === 'weft-ipam') return
   throw new AppError('ERR_CNI_FIELD', `key "ipam.type": "${type.slice(0, 80)}" is not supported; leave "ipam" out`)
-}
-
-/** Mappings without a host port only name a port of the container (VIPs use them): nothing is to be done for them. */
-function portMappings({ runtimeConfig }: NetworkConfig): readonly CniPortMapping[] {
-  const mappings = objectsField(runtimeConfig, 'portMappings').map((entry) => {
-    const [hostPort, containerPort] = [integerField(entry, 'hostPort') ?? 0, integerField(entry, 'containerPort') ?? 0]
-    for (const port of [hostPort, containerPort]) {
-      if (port >= 0 && port <= 65535) continue
-      throw new AppError('ERR_CNI_FIELD', `key "runtimeConfig.portMappings": ${port} is no port`)
-    }
-    const hostIp = stringField(entry, 'hostIP')
-    const protocol = stringField(entry, 'protocol') ?? 'tcp'
-    return { hostPort, containerPort, protocol, ...(hostIp ? { hostIp } : {}) }
-  })
-  return mappings.filter(({ hostPort }) => hostPort !== 0)
 }

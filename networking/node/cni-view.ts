@@ -1,5 +1,5 @@
 import { type CniDns } from '../../cni-plugins/cni/result.ts'
-import { type LeaseKey } from '../ipam/lease.ts'
+import { type Bandwidth, type LeaseKey, type LeasePortMapping } from '../ipam/lease.ts'
 import { type Cidr, type Ip } from '../../core/base/ip.ts'
 import { type NetworkName } from '../../core/model/ids.ts'
 
@@ -20,17 +20,17 @@ export interface CniView {
   readonly dns: CniDns
 }
 
-/** A host port that should lead to a container: capability `portMappings`. */
-export interface CniPortMapping {
-  readonly hostPort: number
-  readonly containerPort: number
-  readonly protocol: string
-  readonly hostIp?: string
-}
-
-/** Makes host ports lead to containers. Nothing implements it yet (issue 3); without it, mappings have no effect. */
+/** Makes host ports lead to containers. Without it, mappings have no effect. */
 export interface PortMapper {
-  add(key: LeaseKey, addresses: readonly Ip[], mappings: readonly CniPortMapping[]): Promise<void>
+  add(key: LeaseKey, addresses: readonly Ip[], mappings: readonly LeasePortMapping[]): Promise<void>
   /** Idempotent; called before the address is released. */
   remove(key: LeaseKey): Promise<void>
+}
+
+/** Limits what passes a container's interface. Without it, limits have no effect. */
+export interface Shaper {
+  /** `hostLink` is the node's end, up. Idempotent: replaces what was there. */
+  apply(hostLink: string, bandwidth: Bandwidth): Promise<void>
+  /** Idempotent; called before the link goes. */
+  remove(hostLink: string): Promise<void>
 }

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { formatWeftConflist } from '../../cni-plugins/cni/conflist.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 
 /** Name and content of a network's CNI configuration list. */
@@ -12,7 +13,7 @@ export interface Conflist {
 export function desiredConflists(snapshot: ClusterSnapshot, socket: string): readonly Conflist[] {
   return [...snapshot.networks.keys()].map((name) => ({
     file: `${name}.conflist`,
-    text: `${JSON.stringify({ cniVersion: '1.0.0', name, plugins: [{ type: 'weft', socket }] }, undefined, 2)}\n`,
+    text: formatWeftConflist(name, socket),
   }))
 }
 
