@@ -79,7 +79,7 @@ t.test('agents: connected, disconnected, unreachable', async (t) => {
   for (const { name, events, end } of cases) {
     const start: AgentState = { kind: 'recovered', missedPings: 0 }
     t.same(
-      events.reduce((state, kind) => stepAgent(state, { kind }), start),
+      events.reduce<AgentState>((state, kind) => stepAgent(state, { kind }), start),
       end,
       name,
     )
