@@ -34,7 +34,6 @@ export function createProgram(): Command {
     .option('--cluster <name>', 'which local cluster', 'local')
     .option('--master <url>', 'HTTP address of a master, instead of a local cluster')
     .showHelpAfterError('(weft --help tells the commands)')
-    .enablePositionalOptions()
   addClusterCommands(program)
   addAppCommands(program)
   addViewCommands(program)
@@ -60,7 +59,6 @@ function addClusterCommands(program: Command): void {
     .description('run a command on a simulated host or in a task (an id, its beginning, or an app)')
     .argument('<where>', 'host or task')
     .argument('<command...>', 'after --')
-    .passThroughOptions()
     .action(lazy(async () => (await import('./commands/exec.ts')).exec))
 }
 
