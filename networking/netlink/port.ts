@@ -6,8 +6,9 @@ import { insideNamespace, type NetnsTarget, withNamespace } from './namespace.ts
 import { errnoName, type Native, openNative } from './native.ts'
 import { Writer } from './writer.ts'
 
-/** NETLINK_ROUTE and NETLINK_GENERIC, include/uapi/linux/netlink.h */
+/** NETLINK_ROUTE, NETLINK_NETFILTER and NETLINK_GENERIC, include/uapi/linux/netlink.h */
 export const NETLINK_ROUTE = 0
+export const NETLINK_NETFILTER = 12
 export const NETLINK_GENERIC = 16
 
 /** Where and how to open. */
