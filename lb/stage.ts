@@ -15,6 +15,17 @@ export interface LbStageOptions {
   readonly self: NodeName
   readonly plane: DataPlane
   readonly routes: RouteSocket
+  readonly guard?: AddressGuard
+}
+
+/** Is told of VIPs while they are local addresses of the node, for which it must not take them: port mappings. */
+export interface AddressGuard {
+  /** Before they are routed. */
+  add(addresses: readonly Ip[]): Promise<void>
+  /** When they are routed no more. */
+  remove(addresses: readonly Ip[]): Promise<void>
+  /** These and no others, before the first of them is routed. */
+  replace(addresses: readonly Ip[]): Promise<void>
 }
 
 /**
@@ -22,7 +33,8 @@ export interface LbStageOptions {
  * its address is routed, and the address is unrouted before the server goes, so that an address that answers at all leads
  * to a backend. Backends that leave a server that stays are taken out in `add` already: the sooner the better.
  */
-export function openLbStage({ self, plane, routes }: LbStageOptions): Stage {
+export function openLbStage(options: LbStageOptions): Stage {
+  const { self, plane, routes, guard } = options
   const index = makeVipIndex(self)
   return {
     name: 'lb',
@@ -31,19 +43,23 @@ export function openLbStage({ self, plane, routes }: LbStageOptions): Stage {
       return {
         add: async ({ signal }) => {
           await plane.apply(steps.ensure, { signal })
+          if (steps.coming.length > 0) await guard?.add(steps.coming)
           await perform(routes, steps.routed)
         },
         remove: async ({ signal }) => {
           await perform(routes, steps.unrouted)
+          if (steps.leaving.length > 0) await guard?.remove(steps.leaving)
           await plane.apply(steps.remove, { signal })
         },
       }
     },
-    audit: async (snapshot, { signal }) => audit({ self, plane, routes }, { index, snapshot, signal }),
+    audit: async (snapshot, { signal }) => audit(options, { index, snapshot, signal }),
   }
 }
 
 interface LbSteps {
+  readonly coming: readonly Ip[]
+  readonly leaving: readonly Ip[]
   readonly ensure: readonly LbOp[]
   readonly routed: readonly RouteOp[]
   readonly unrouted: readonly RouteOp[]
@@ -56,6 +72,8 @@ function planChange(index: VipIndex, change: SnapshotChange, self: NodeName): Lb
   const sourceMoved = before?.vtep.addresses.join() !== after?.vtep.addresses.join()
   const toRoute: readonly Ip[] = sourceMoved ? index.all(change.next).addresses : routed
   return {
+    coming: routed,
+    leaving: unrouted,
     ensure: ensure.map((server) => ({ kind: 'server.ensure', server })),
     routed: toRoute.map((address) => ({ kind: 'route.replace', route: vipRoute(address, after) })),
     // Without a source: the route goes whatever source it has.
@@ -71,7 +89,7 @@ interface AuditRound {
 }
 
 async function audit(
-  { self, plane, routes }: LbStageOptions,
+  { self, plane, routes, guard }: LbStageOptions,
   { index, snapshot, signal }: AuditRound,
 ): Promise<readonly Repair[]> {
   const { servers, addresses } = index.all(snapshot)
@@ -81,6 +99,7 @@ async function audit(
   const { add, remove } = planVipRoutes(desired, actual)
   await perform(routes, remove)
   const repaired = await plane.repair(servers, { signal })
+  await guard?.replace(addresses)
   await perform(routes, add)
   return [...remove.map(formatRouteOp), ...repaired, ...add.map(formatRouteOp)].map((operation) => ({
     stage: 'lb',
