@@ -56,10 +56,10 @@ async function ensureDnsAddress(routes: RouteSocket): Promise<void> {
 async function openPipeline({ flags, log, routes }: Ground, names: NamesStage): Promise<Pipeline> {
   const nft = await openNft()
   log.info({ nft: nft.name }, 'nftables opened')
-  const { nodeName: self, underlayDevice } = flags
+  const { nodeName: self, underlayDevice, directRouting } = flags
   const plane = openNftablesPlane({ nft, table: nftTable })
   return new Pipeline([
-    openOverlayStage({ routes, self, underlayDevice, sysctl: procSysctl, log }),
+    openOverlayStage({ routes, self, underlayDevice, directRouting, sysctl: procSysctl, log }),
     openIsolationStage({ nft, table: nftTable }),
     openLbStage({ self, plane, routes }),
     names,

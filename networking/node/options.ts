@@ -3,6 +3,7 @@ import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Ip, parseIp } from '../../core/base/ip.ts'
 import { type LogLevel } from '../../core/base/log.ts'
 import { type NodeName, parseNodeName } from '../../core/model/ids.ts'
+import { type DirectRouting } from '../overlay/direct.ts'
 
 /** What the node daemon is started with. */
 export interface NetFlags {
@@ -10,6 +11,8 @@ export interface NetFlags {
   readonly nodeName: NodeName
   readonly underlay: Ip
   readonly underlayDevice: string
+  /** Whether containers of other nodes are reached without VXLAN. */
+  readonly directRouting: DirectRouting
   /** `address:port` of each master. */
   readonly masters: readonly string[]
   /** Where the CNI plugin finds the daemon. */
@@ -25,12 +28,14 @@ const options = {
   'node-name': text,
   underlay: text,
   'underlay-device': text,
+  'direct-routing': { type: 'string', default: 'auto' },
   master: text,
   socket: text,
   'cni-conf-dir': text,
   'log-level': { type: 'string', default: 'info' },
 } as const
 
+const directRoutingModes: readonly DirectRouting[] = ['auto', 'always', 'never']
 const logLevels: readonly LogLevel[] = ['error', 'warn', 'info', 'debug', 'silent']
 
 /** @throws ERR_NODE_OPTION naming the option that is missing, unknown or wrong */
@@ -46,6 +51,7 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     nodeName: parseOption('node-name', need('node-name'), parseNodeName),
     underlay: parseOption('underlay', need('underlay'), parseIp),
     underlayDevice: need('underlay-device'),
+    directRouting: parseOption('direct-routing', need('direct-routing'), parseDirectRouting),
     masters: need('master').split(','),
     socket: need('socket'),
     cniConfDir: need('cni-conf-dir'),
@@ -67,6 +73,14 @@ function parseOption<T>(name: string, value: string, parse: (value: string) => T
   } catch (error) {
     throw new AppError('ERR_NODE_OPTION', `--${name}: ${errorMessage(error)}`, { cause: error })
   }
+}
+
+/** @throws ERR_NODE_OPTION for anything but auto, always, never */
+export function parseDirectRouting(value: string): DirectRouting {
+  const mode = directRoutingModes.find((known) => known === value)
+  if (mode === undefined)
+    throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${directRoutingModes.join(', ')}`)
+  return mode
 }
 
 function parseLogLevel(value: string): LogLevel {

@@ -1,24 +1,20 @@
-import { cidrOf } from '../../core/base/cidr.ts'
-import { familyBits, type Ip, type IpFamily, ipFamily } from '../../core/base/ip.ts'
+import { familyBits, type IpFamily, ipFamily } from '../../core/base/ip.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, type Network, type Node } from '../../core/model/snapshot.ts'
-import { type RouteSpec } from '../netlink/ops.ts'
 import { routeProtocol, vxlanOverheadBytes, vxlanPort } from '../protocol.ts'
-import {
-  type OverlayObject,
-  overlayKey,
-  type OverlayState,
-  remoteMetric,
-  unreachableMetric,
-  vxlanDeviceName,
-} from './objects.ts'
-import { linkLocalAddress, nexthopId, nodeNumber } from './remote-ids.ts'
+import { desiredRemote } from './desired-remote.ts'
+import { type DirectWay } from './direct.ts'
+import { type OverlayObject, overlayKey, type OverlayState, unreachableMetric, vxlanDeviceName } from './objects.ts'
 
 /** What the overlay of a node follows from, beside the snapshot. */
 export interface OverlayInputs {
   readonly self: NodeName
   /** MTU of the device that reaches the other nodes. */
   readonly underlayMtuBytes: number
+  /** Absent: every other node is reached through VXLAN. */
+  readonly direct?: DirectWay
+  /** What a probe found to pass on the way to a node, in octets of the underlay; absent for a node: the whole MTU. */
+  readonly pathMtuBytes?: ReadonlyMap<NodeName, number>
 }
 
 /** What all objects of one node share; made once for each snapshot. */
@@ -30,6 +26,7 @@ export interface OverlayContext {
   /** IP versions that some network has. Of VTEP addresses only these count: a machine may have IPv6 turned off. */
   readonly families: ReadonlySet<IpFamily>
   readonly mtuBytes: number
+  readonly inputs: OverlayInputs
 }
 
 /** @returns undefined while the node itself is not in the snapshot: then nothing is wanted */
@@ -44,6 +41,7 @@ export function overlayContext(snapshot: ClusterSnapshot, inputs: OverlayInputs)
     vtepNetwork: networks.find(({ name }) => name === 'dcos') ?? lowest,
     families: new Set(networks.flatMap(({ subnets }) => subnets.map(ipFamily))),
     mtuBytes: inputs.underlayMtuBytes - vxlanOverheadBytes[ipFamily(self.underlay)],
+    inputs,
   }
 }
 
@@ -83,69 +81,4 @@ export function desiredNetwork(
       return { kind: 'route', device: '', route }
     }),
   ]
-}
-
-/** The way to one node: nothing for this node itself. Depends on no other remote node, so changes can be local. */
-export function desiredRemote(context: OverlayContext, node: Node): readonly OverlayObject[] {
-  if (node.name === context.self.name) return []
-  const objects: OverlayObject[] = []
-  const vtepNetwork = context.vtepNetwork?.name
-  for (const { network: name, subnets } of node.subnets) {
-    const network = context.networks.get(name)
-    if (network === undefined || name === vtepNetwork) continue
-    pushRemoteNetwork(objects, { context, node, network, destinations: subnets })
-  }
-  if (context.vtepNetwork === undefined) return objects
-  const addresses = node.vtep.addresses.filter((address) => context.families.has(ipFamily(address)))
-  const vteps = addresses.map((address) => cidrOf(address, familyBits(ipFamily(address))))
-  const own = node.subnets.find(({ network }) => network === vtepNetwork)?.subnets ?? []
-  pushRemoteNetwork(objects, { context, node, network: context.vtepNetwork, destinations: [...vteps, ...own] })
-  return objects
-}
-
-interface RemoteNetwork {
-  readonly context: OverlayContext
-  readonly node: Node
-  readonly network: Network
-  readonly destinations: readonly RouteSpec['destination'][]
-}
-
-function pushRemoteNetwork(objects: OverlayObject[], { context, node, network, destinations }: RemoteNetwork): void {
-  const device = vxlanDeviceName(network.vni)
-  const { mac } = node.vtep
-  objects.push({ kind: 'fdb', device, fdb: { device, mac, destination: node.underlay } })
-  for (const family of [4, 6] as const) {
-    const ofFamily = destinations.filter((destination) => ipFamily(destination) === family)
-    const gateway = remoteGateway(node, family)
-    if (ofFamily.length === 0 || gateway === undefined) continue
-    const id = nexthopId({ vni: network.vni, number: nodeNumber(node), family })
-    const preferredSource = context.self.vtep.addresses.find((address) => ipFamily(address) === family)
-    objects.push({ kind: 'neighbour', device, neighbour: { device, address: gateway, mac } })
-    objects.push({
-      kind: 'nexthop',
-      device,
-      nexthop: { id, device, gateway, family, onlink: true, protocol: routeProtocol },
-    })
-    for (const destination of ofFamily) {
-      objects.push({
-        kind: 'route',
-        device,
-        route: {
-          destination,
-          type: 'unicast',
-          protocol: routeProtocol,
-          nexthopId: id,
-          table: 254,
-          metric: remoteMetric,
-          mtuBytes: context.mtuBytes,
-          ...(preferredSource === undefined ? {} : { preferredSource }),
-        },
-      })
-    }
-  }
-}
-
-function remoteGateway(node: Node, family: IpFamily): Ip | undefined {
-  if (family === 6) return linkLocalAddress(node.vtep.mac)
-  return node.vtep.addresses.find((address) => ipFamily(address) === 4)
 }

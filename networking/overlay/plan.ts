@@ -2,7 +2,8 @@ import { unreachable } from '../../core/base/errors.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, type SnapshotDelta } from '../../core/model/snapshot.ts'
 import { type LinkChange, type RouteOp, type RouteSpec } from '../netlink/ops.ts'
-import { desiredOverlay, desiredRemote, overlayContext, type OverlayInputs } from './desired.ts'
+import { desiredOverlay, overlayContext, type OverlayInputs } from './desired.ts'
+import { desiredRemote } from './desired-remote.ts'
 import {
   needsRecreation,
   type OverlayObject,

@@ -1,7 +1,7 @@
 import { type IpFamily, ipFamily } from '../../core/base/ip.ts'
 import { type ClusterSnapshot, type Network, type Node } from '../../core/model/snapshot.ts'
 import { type OverlayContext } from './desired.ts'
-import { nodeNumber, vniBits } from './remote-ids.ts'
+import { directVni, nodeNumber, vniBits } from './remote-ids.ts'
 
 /** Least MTU of IPv6: RFC 8200 section 5. The kernel turns IPv6 off on devices with less. */
 const ipv6MinimumMtuBytes = 1280
@@ -17,6 +17,7 @@ export function overlayProblems(snapshot: ClusterSnapshot, context: OverlayConte
   const narrow = ipv6 && context.mtuBytes < ipv6MinimumMtuBytes
   return [
     ...duplicates(networks, ({ vni }) => String(vni % (1 << vniBits))).map(sharedVni),
+    ...networks.filter(({ vni }) => vni % (1 << vniBits) === directVni).map(directNetwork),
     ...duplicates(nodes, (node) => String(nodeNumber(node))).map(sharedNumber),
     ...duplicates(nodes, ({ vtep }) => vtep.mac).map(sharedMac),
     ...nodes.flatMap((node) => unreachableNode(context, node)),
@@ -37,6 +38,10 @@ function duplicates<T>(items: readonly T[], keyOf: (item: T) => string): readonl
 
 function sharedVni([a, b]: readonly [Network, Network]): string {
   return `networks ${a.name} and ${b.name} have the VNIs ${a.vni} and ${b.vni}, equal modulo 65536: give one another`
+}
+
+function directNetwork({ name, vni }: Network): string {
+  return `network ${name} has the VNI ${vni}, a multiple of 65536, which stands for direct routes: give it another`
 }
 
 function sharedNumber([a, b]: readonly [Node, Node]): string {

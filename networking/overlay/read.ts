@@ -9,37 +9,51 @@ import {
   unreachableMetric,
   type VxlanDevice,
 } from './objects.ts'
+import { isDirectId } from './remote-ids.ts'
 
 const unspecified = parseIp('0.0.0.0')
 
-/** The overlay's objects in the kernel, and all links (to find the underlay device among them). */
+/** The overlay's objects in the kernel, all links and addresses (to find the underlay device and its prefixes). */
 export interface OverlayReading {
   readonly state: OverlayState
   readonly links: readonly Link[]
+  readonly addresses: readonly Address[]
 }
 
 /**
  * Reads what is there of ours. Ours are: VXLAN devices with our names and all global addresses, permanent neighbours and
- * FDB entries on them; nexthops of our protocol number through them; routes of our protocol number that go through
- * these, or that are our refusals. Other parts of Weft make routes with the same protocol number (to containers, to
+ * FDB entries on them; nexthops of our protocol number through them, or through the underlay device with an id of ours;
+ * routes of our protocol number that go through these, or that are our refusals. Other parts of Weft make routes with the same protocol number (to containers, to
  * VIPs): these are left alone.
  */
-export async function readOverlay(routes: RouteSocket, { signal }: { signal: AbortSignal }): Promise<OverlayReading> {
+export async function readOverlay(
+  routes: RouteSocket,
+  underlayDevice: string,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<OverlayReading> {
   const links = await routes.links()
   const devices = links.flatMap(vxlanDevice)
   const names = new Set(devices.map(({ name }) => name))
   const objects: OverlayObject[] = devices.map((link) => ({ kind: 'link', device: link.name, link }))
   signal.throwIfAborted()
-  objects.push(...(await routes.addresses()).flatMap((address) => ownAddress(address, names)))
-  objects.push(...(await routes.neighbours()).flatMap((neighbour) => ownNeighbour(neighbour, names)))
-  objects.push(...(await routes.fdb()).flatMap((entry) => ownFdb(entry, names)))
+  const addresses = await routes.addresses()
+  for (const address of addresses) objects.push(...ownAddress(address, names))
+  // One by one: as arguments of a single call, a large cluster's objects would not fit the stack.
+  for (const neighbour of await routes.neighbours()) objects.push(...ownNeighbour(neighbour, names))
+  for (const entry of await routes.fdb()) objects.push(...ownFdb(entry, names))
   signal.throwIfAborted()
-  const nexthops = (await routes.nexthops()).filter((nexthop) => isOwnNexthop(nexthop, names))
-  objects.push(...nexthops.map((nexthop): OverlayObject => ({ kind: 'nexthop', device: nexthop.device, nexthop })))
-  const deviceOf = new Map(nexthops.map(({ id, device }) => [id, device]))
-  const found = await routes.routes({ protocol: routeProtocol })
-  objects.push(...found.flatMap((route) => ownRoute(route, { names, deviceOf })))
-  return { state: new Map(objects.map((object) => [overlayKey(object), object])), links }
+  const deviceOf = new Map<number, string>()
+  for (const nexthop of await routes.nexthops()) {
+    const direct = isOwnDirect(nexthop, underlayDevice)
+    if (!direct && !isOwnNexthop(nexthop, names)) continue
+    const device = direct ? '' : nexthop.device // it does not go away with a VXLAN device
+    deviceOf.set(nexthop.id, device)
+    objects.push({ kind: 'nexthop', device, nexthop })
+  }
+  for (const route of await routes.routes({ protocol: routeProtocol })) {
+    objects.push(...ownRoute(route, { names, deviceOf }))
+  }
+  return { state: new Map(objects.map((object) => [overlayKey(object), object])), links, addresses }
 }
 
 /** A device with one of our names that is no VXLAN device, or has no local address, differs from all that is wanted. */
@@ -70,9 +84,13 @@ function isOwnNexthop({ protocol, device }: Nexthop, names: ReadonlySet<string>)
   return protocol === routeProtocol && names.has(device)
 }
 
+function isOwnDirect({ protocol, device, id }: Nexthop, underlayDevice: string): boolean {
+  return protocol === routeProtocol && device === underlayDevice && isDirectId(id)
+}
+
 interface Owned {
   readonly names: ReadonlySet<string>
-  /** Device by nexthop id. */
+  /** VXLAN device by id of our nexthops; `''` for those that go direct. */
   readonly deviceOf: ReadonlyMap<number, string>
 }
 
@@ -81,6 +99,7 @@ function ownRoute(route: Route, { names, deviceOf }: Owned): readonly OverlayObj
   if (route.type === 'unreachable') {
     return route.metric === unreachableMetric ? [{ kind: 'route', device: '', route }] : []
   }
-  const device = deviceOf.get(route.nexthopId ?? 0) ?? route.device ?? ''
-  return names.has(device) ? [{ kind: 'route', device, route }] : []
+  const through = deviceOf.get(route.nexthopId ?? 0)
+  const device = through ?? route.device ?? ''
+  return through === '' || names.has(device) ? [{ kind: 'route', device, route }] : []
 }

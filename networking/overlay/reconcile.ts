@@ -5,12 +5,13 @@ import { type Logger } from '../../core/base/log.ts'
 import { type NetworkName, type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, type Network, type Node } from '../../core/model/snapshot.ts'
 import { formatRouteOp } from '../netlink/format.ts'
-import { type Link, type RouteSocket } from '../netlink/ops.ts'
+import { type Address, type Link, type RouteSocket } from '../netlink/ops.ts'
 import { linkPrefix } from '../protocol.ts'
 import { applyOverlay } from './apply.ts'
 import { refuseClashes } from './clash.ts'
 import { desiredOverlay, overlayContext, type OverlayInputs } from './desired.ts'
 import { desiredSysctls } from './desired-sysctls.ts'
+import { type DirectRouting, directWay } from './direct.ts'
 import { type OverlayState, vxlanDeviceName } from './objects.ts'
 import { planOverlay } from './plan.ts'
 import { overlayProblems } from './problems.ts'
@@ -24,6 +25,9 @@ export interface OverlayStageOptions {
   readonly self: NodeName
   /** The device that reaches the other nodes; its MTU is read. Packets leave by whatever route the machine has. */
   readonly underlayDevice: string
+  readonly directRouting: DirectRouting
+  /** What probes found to pass on the way to nodes, in octets of the underlay; absent: nothing is probed. */
+  readonly pathMtuBytes?: () => ReadonlyMap<NodeName, number>
   readonly sysctl: Sysctl
   readonly log: Logger
 }
@@ -39,7 +43,9 @@ export type OverlayRoundScope = 'all' | 'additions'
 
 /**
  * Compares the kernel with the snapshot and makes it so. A network whose range clashes with a route of the machine gets
- * no device; all else is done before that is told.
+ * no device; all else is done before that is told. A snapshot without this node itself says nothing of what is to be
+ * here (the master may not have admitted it yet), so nothing is swept for it; only a change that removes the node does
+ * that.
  * @throws AggregateError of ERR_OVERLAY_APPLY, ERR_OVERLAY_SYSCTL, ERR_OVERLAY_CLASH, after everything was tried
  * @throws ERR_OVERLAY_UNDERLAY when there is no such device
  */
@@ -48,23 +54,41 @@ export async function reconcileOverlay(
   snapshot: ClusterSnapshot,
   { scope, signal }: { readonly scope: OverlayRoundScope; readonly signal: AbortSignal },
 ): Promise<OverlayRound> {
-  const { routes } = options
-  const { state: actual, links } = await readOverlay(routes, { signal })
-  const inputs = { self: options.self, underlayMtuBytes: underlayMtuBytes(links, options.underlayDevice) }
+  const { routes, self, underlayDevice, log } = options
+  const { state: actual, links, addresses } = await readOverlay(routes, underlayDevice, { signal })
+  const inputs = overlayInputs(options, links, addresses)
+  if (!snapshot.nodes.has(self)) {
+    log.warn({ node: self, version: snapshot.version }, 'the snapshot lacks this node: its overlay stays as it is')
+    return { operations: [], inputs }
+  }
   reportProblems(options, snapshot, inputs)
   const { refused, errors } = await refusedNetworks(options, snapshot, actual)
   const allowed = withoutNetworks(snapshot, refused)
   const plan = planOverlay(desiredOverlay(allowed, inputs), actual)
   const { add, remove } = scope === 'all' ? plan : { add: plan.add, remove: [] }
   await attempt(errors, () => applyOverlay(routes, add, { signal }))
-  const settings = await attempt(errors, async () => setSysctls(options, allowed, links))
+  const settings = await attempt(errors, async () => setSysctls(options, { snapshot: allowed, links, inputs }))
   await attempt(errors, () => applyOverlay(routes, remove, { signal }))
   if (errors.length > 0) throw new AggregateError(errors, 'the overlay is not as the snapshot says')
   return { operations: [...add, ...remove].map(formatRouteOp).concat(settings ?? []), inputs }
 }
 
-/** @throws ERR_OVERLAY_UNDERLAY when the device is not among the links */
-export function underlayMtuBytes(links: readonly Link[], device: string): number {
+/** What the overlay follows from, out of what was read. @throws ERR_OVERLAY_UNDERLAY without the underlay device */
+export function overlayInputs(
+  { self, underlayDevice: device, directRouting, pathMtuBytes }: OverlayStageOptions,
+  links: readonly Link[],
+  addresses: readonly Address[],
+): OverlayInputs {
+  const direct = directWay(directRouting, { device, addresses })
+  return {
+    self,
+    underlayMtuBytes: underlayMtuBytes(links, device),
+    ...(direct === undefined ? {} : { direct }),
+    ...(pathMtuBytes === undefined ? {} : { pathMtuBytes: new Map(pathMtuBytes()) }),
+  }
+}
+
+function underlayMtuBytes(links: readonly Link[], device: string): number {
   const link = links.find(({ name }) => name === device)
   if (link !== undefined) return link.mtuBytes
   const advice = 'name the device that reaches the other nodes'
@@ -106,10 +130,15 @@ function reportProblems({ log }: OverlayStageOptions, snapshot: ClusterSnapshot,
   log.error({ version: snapshot.version, count: problems.length, first: problems.slice(0, 10) }, 'overlay has gaps')
 }
 
-function setSysctls({ sysctl, self }: OverlayStageOptions, snapshot: ClusterSnapshot, links: readonly Link[]) {
-  if (!snapshot.nodes.has(self)) return []
+interface Settled {
+  readonly snapshot: ClusterSnapshot
+  readonly links: readonly Link[]
+  readonly inputs: OverlayInputs
+}
+
+function setSysctls({ sysctl }: OverlayStageOptions, { snapshot, links, inputs }: Settled) {
   const others = links.map(({ name }) => name).filter((name) => !name.startsWith(linkPrefix))
-  return applySysctls(sysctl, desiredSysctls(snapshot), others).map(formatSysctl)
+  return applySysctls(sysctl, desiredSysctls(snapshot, inputs.direct), others).map(formatSysctl)
 }
 
 async function attempt<T>(errors: unknown[], task: () => Promise<T>): Promise<T | undefined> {

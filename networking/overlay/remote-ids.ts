@@ -30,6 +30,14 @@ export function nexthopId({ vni, number, family }: { vni: number; number: number
   return (0x80000000 + (family === 6 ? 0x40000000 : 0) + network * (1 << nodeBits) + number) >>> 0
 }
 
+/** Stands for the VNI in the ids of nexthops that go direct; {@link overlayProblems} finds a network that has it. */
+export const directVni = 0
+
+/** True for an id that {@link nexthopId} gives with {@link directVni}. */
+export function isDirectId(id: number): boolean {
+  return id >= 0x80000000 && ((id >>> nodeBits) & ((1 << vniBits) - 1)) === directVni
+}
+
 /**
  * The gateway of IPv6 nexthops: the link-local address that a device with this MAC has (RFC 4291 appendix A, modified
  * EUI-64). Not the VTEP address: the kernel refuses a global one once another device has a route to it

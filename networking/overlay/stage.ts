@@ -2,21 +2,23 @@ import { type SnapshotChange, type Stage } from '../node/stage.ts'
 import { applyOverlay } from './apply.ts'
 import { type OverlayInputs } from './desired.ts'
 import { type OverlayPlan, planOverlayChange } from './plan.ts'
-import { type OverlayRoundScope, type OverlayStageOptions, reconcileOverlay, underlayMtuBytes } from './reconcile.ts'
+import { overlayInputs, type OverlayRoundScope, type OverlayStageOptions, reconcileOverlay } from './reconcile.ts'
 
 /**
  * The stage that makes containers of other nodes reachable. A change is performed as the difference of two snapshots,
  * at a cost that depends on the change alone; only where it makes a device is the kernel read first, because that is
- * when ranges must not clash with the machine's routes. The underlay's MTU is read by each audit: changes in between
- * use the last one known.
+ * when ranges must not clash with the machine's routes. The underlay's MTU and prefixes and what the probes found are read
+ * by each audit: changes in between use the last ones known.
  */
 export function openOverlayStage(options: OverlayStageOptions): Stage {
-  const { routes, self, underlayDevice } = options
+  const { routes, underlayDevice } = options
   let known: OverlayInputs | undefined
 
   const inputs = async () => {
-    const link = known === undefined ? await routes.link(underlayDevice) : undefined
-    known ??= { self, underlayMtuBytes: underlayMtuBytes(link === undefined ? [] : [link], underlayDevice) }
+    if (known !== undefined) return known
+    const link = await routes.link(underlayDevice)
+    const addresses = await routes.addresses()
+    known ??= overlayInputs(options, link === undefined ? [] : [link], addresses)
     return known
   }
   const reconcile = async (

@@ -44,7 +44,10 @@ export function applySysctls(
   wanted: readonly SysctlSetting[],
   others: readonly string[],
 ): readonly SysctlSetting[] {
-  const changes = wanted.filter(({ name, value }) => sysctl.read(name) !== value)
+  const changes = wanted.filter(({ name, value, onlyFrom }) => {
+    const found = sysctl.read(name)
+    return onlyFrom === undefined ? found !== value : found === onlyFrom
+  })
   const listening = changes.some(({ name }) => name === ipv6Forwarding)
     ? others.map((device) => `net/ipv6/conf/${device}/accept_ra`).filter((name) => sysctl.read(name) === '1')
     : []

@@ -97,7 +97,7 @@ t.test('three hosts, two networks, both IP versions', { skip: canMakeHosts }, as
         performed.push(...ops)
         return routes.perform(ops)
       }
-      t.same(await openStageOn(host, node, { ...routes, perform }).audit(snapshot, { signal }), [])
+      t.same(await openStageOn(host, node, { routes: { ...routes, perform } }).audit(snapshot, { signal }), [])
       t.same(performed, [])
     }
   })

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { parseIp } from '../../core/base/ip.ts'
+import { diffSnapshots } from '../../core/model/delta.ts'
 import { canMakeHosts, type TestHost } from '../support/hosts.ts'
 import { makeOverlayHosts, overlayDump } from '../support/overlay-hosts.ts'
 import { allocatedNode, overlaySnapshot } from '../support/overlay-snapshots.ts'
@@ -195,7 +196,10 @@ t.test('repairs', { skip: canMakeHosts }, async (t) => {
     perform(host, ['ip link del wfv1025', 'ip route del 10.80.3.0/24'])
     t.ok((await stage.audit(snapshot, { signal })).length > 5)
     t.same(overlayDump(host), before)
-    await stage.audit(overlaySnapshot(2, []), { signal })
+    t.same(await stage.audit(overlaySnapshot(2, []), { signal }), [], 'a snapshot without this node sweeps nothing')
+    const gone = { previous: snapshot, next: overlaySnapshot(2, []) }
+    const steps = stage.plan({ ...gone, delta: diffSnapshots(gone.previous, gone.next) })
+    await steps.remove({ signal })
     const rest = overlayDump(host)
     t.same(
       before

@@ -7,6 +7,7 @@ import { type RouteSocket } from '../../networking/netlink/ops.ts'
 import { openRouteSocket } from '../../networking/netlink/route-socket.ts'
 import { insideNetns } from '../../networking/netns.ts'
 import { type Stage } from '../../networking/node/stage.ts'
+import { type OverlayStageOptions } from '../../networking/overlay/reconcile.ts'
 import { openOverlayStage } from '../../networking/overlay/stage.ts'
 import { procSysctl, type Sysctl } from '../../networking/overlay/sysctl.ts'
 import { containerGateway } from '../../networking/protocol.ts'
@@ -32,18 +33,33 @@ export interface OverlayContainer {
 /** Prefix of the segment's addresses, by the IP version of the underlay. */
 const underlays = { 4: parseCidr('192.0.2.0/24'), 6: parseCidr('2001:db8::/64') } as const
 
+/** How many hosts, over which IP version, and what their stages are opened with. */
+export interface OverlayHostsOptions extends Partial<OverlayStageOptions> {
+  readonly count: number
+  readonly underlay: 4 | 6
+}
+
+interface MakeHost {
+  readonly segment: TestSegment
+  readonly underlay: 4 | 6
+  readonly number: number
+  readonly options: Partial<OverlayStageOptions>
+}
+
 /** Makes hosts n1, n2, … on one segment; `keep` is called with everything that must be removed, in order of making. */
 export function makeOverlayHosts(
-  { count, underlay }: { readonly count: number; readonly underlay: 4 | 6 },
+  { count, underlay, ...options }: OverlayHostsOptions,
   keep: (remove: () => void) => void,
 ): readonly OverlayHost[] {
   const segment = makeSegment()
   keep(() => segment.host.remove())
-  return Array.from({ length: count }, (_, index) => makeOverlayHost({ segment, underlay, number: index + 1 }, keep))
+  return Array.from({ length: count }, (_, index) =>
+    makeOverlayHost({ segment, underlay, number: index + 1, options }, keep),
+  )
 }
 
 function makeOverlayHost(
-  { segment, underlay, number }: { segment: TestSegment; underlay: 4 | 6; number: number },
+  { segment, underlay, number, options }: MakeHost,
   keep: (remove: () => void) => void,
 ): OverlayHost {
   const host = makeHost(`n${number}`)
@@ -58,7 +74,7 @@ function makeOverlayHost(
     host,
     node,
     routes,
-    stage: openStageOn(host, node, routes),
+    stage: openStageOn(host, node, { ...options, routes }),
     addContainer: (network, each) => {
       const families = (node.subnets.find(({ network: name }) => name === network)?.subnets ?? []).map(ipFamily)
       const addresses = families.map((family) => containerAddress(node, network, { family, host: each }))
@@ -71,12 +87,19 @@ function makeOverlayHost(
 }
 
 /** A stage as the node daemon would open it in this host. */
-export function openStageOn(host: TestHost, node: Node, routes: RouteSocket): Stage {
+export function openStageOn(
+  host: TestHost,
+  node: Node,
+  options: Partial<OverlayStageOptions> & { readonly routes: RouteSocket },
+): Stage {
   const sysctl: Sysctl = {
     read: (name) => insideNetns(host.path, () => procSysctl.read(name)),
     write: (name, value) => insideNetns(host.path, () => procSysctl.write(name, value)),
   }
-  return openOverlayStage({ routes, self: node.name, underlayDevice: 'eth0', sysctl, log: silentLog })
+  return openOverlayStage({
+    ...{ self: node.name, underlayDevice: 'eth0', directRouting: 'never', sysctl, log: silentLog },
+    ...options,
+  })
 }
 
 function wire(

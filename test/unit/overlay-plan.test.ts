@@ -1,8 +1,9 @@
 import t from 'tap'
+import { parseCidr } from '../../core/base/cidr.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { applyDelta, diffSnapshots } from '../../core/model/delta.ts'
 import { parseNodeName } from '../../core/model/ids.ts'
-import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
+import { type ClusterSnapshot, type Node } from '../../core/model/snapshot.ts'
 import { formatRouteOp } from '../../networking/netlink/format.ts'
 import { desiredOverlay, type OverlayInputs } from '../../networking/overlay/desired.ts'
 import { planOverlay, planOverlayChange } from '../../networking/overlay/plan.ts'
@@ -224,18 +225,79 @@ t.test('MTU: 50 octets less over IPv4, 70 less over IPv6, set on devices and rou
   )
 })
 
+t.test('direct routing: who, over which gateway, with which MTU', async (t) => {
+  const onLink = [parseCidr('198.18.0.0/24'), parseCidr('2001:db8::/64')]
+  const six = [n1, n2].map((node, index) => ({ ...node, underlay: parseIp(`2001:db8::${index + 1}`) }))
+  const far = { ...n2, underlay: parseIp('198.18.7.2') }
+  const four = 'ip nexthop replace id 2147483650 via 198.18.0.2 dev eth0 onlink protocol 87'
+  const sixth = 'ip nexthop replace id 3221225474 via 2001:db8::2 dev eth0 onlink protocol 87'
+  const routes = (nhid: number, mtu: number) =>
+    ['10.84', '10.80'].map(
+      (prefix) =>
+        `ip route replace ${prefix}.2.0/24 nhid ${nhid} src 100.97.0.1 table 254 protocol 87 metric 87 mtu ${mtu}`,
+    )
+  const table: readonly (readonly [string, readonly Node[], Partial<OverlayInputs>, readonly string[]])[] = [
+    [
+      'on the segment',
+      [n1, n2],
+      { direct: { mode: 'auto', device: 'eth0', onLink } },
+      [four, ...routes(2147483650, 1450)],
+    ],
+    ['behind a router', [n1, far], { direct: { mode: 'auto', device: 'eth0', onLink } }, []],
+    [
+      'always',
+      [n1, n2],
+      { direct: { mode: 'always', device: 'eth0', onLink: [] } },
+      [four, ...routes(2147483650, 1500)],
+    ],
+    [
+      'a path that carries less',
+      [n1, n2],
+      { direct: { mode: 'auto', device: 'eth0', onLink }, pathMtuBytes: new Map([[n2.name, 1400]]) },
+      [four, ...routes(2147483650, 1400)],
+    ],
+    [
+      'over IPv6 both versions',
+      six,
+      { direct: { mode: 'auto', device: 'eth0', onLink } },
+      [sixth, ...routes(3221225474, 1430)],
+    ],
+  ]
+  for (const [name, nodes, more, wanted] of table) {
+    const { add } = planOverlay(desiredOverlay(overlaySnapshot(1, nodes), { ...inputs, ...more }), new Map())
+    const lines = add.map(formatRouteOp)
+    t.same(
+      lines.filter((line) => / dev eth0 |nhid (2147483650|3221225474) src 100/.test(line)),
+      wanted,
+      name,
+    )
+    t.ok(
+      lines.some((line) => /^ip route replace 100.97.0.2\/32 nhid 2164260866 /.test(line)),
+      'VTEPs stay in VXLAN',
+    )
+  }
+  const narrow = { ...inputs, pathMtuBytes: new Map([[n2.name, 1400]]) }
+  const { add, remove } = planOverlay(
+    desiredOverlay(overlaySnapshot(1, [n1, n2, n3]), narrow),
+    desiredOverlay(overlaySnapshot(1, [n1, n2, n3]), inputs),
+  )
+  t.same(remove, [])
+  t.same(
+    add.map(formatRouteOp),
+    toN2.filter((line) => line.includes(' route ')).map((line) => line.replace('mtu 1450', 'mtu 1350')),
+    'VXLAN: 50 less of what passes, for this node alone',
+  )
+})
+
 t.test('one node more at 10,000 is planned without looking at the others', async (t) => {
   const networks = [largeNetwork]
   const nodes = Array.from({ length: 10_000 }, (_, index) => allocatedNode(index + 1, networks))
   const previous = overlaySnapshot(1, nodes, networks)
   const joined = allocatedNode(10_001, networks)
-  const none = { upserts: new Map(), removals: new Set<never>() }
   const delta = {
+    ...diffSnapshots(emptyCluster, emptyCluster),
     version: 2,
-    networks: none,
     nodes: { upserts: new Map([[joined.name, joined]]), removals: new Set<never>() },
-    tasks: none,
-    vips: none,
   }
   const change = { previous, next: applyDelta(previous, delta), delta }
   const times = Array.from({ length: 20 }, () => {

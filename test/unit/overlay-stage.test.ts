@@ -11,6 +11,7 @@ import { findClashes, formatClash } from '../../networking/overlay/clash.ts'
 import { overlayContext } from '../../networking/overlay/desired.ts'
 import { overlayProblems } from '../../networking/overlay/problems.ts'
 import { linkLocalAddress, nexthopId, nodeNumber } from '../../networking/overlay/remote-ids.ts'
+import { type DirectRouting } from '../../networking/overlay/direct.ts'
 import { openOverlayStage } from '../../networking/overlay/stage.ts'
 import { type Sysctl } from '../../networking/overlay/sysctl.ts'
 import { type Stage } from '../../networking/node/stage.ts'
@@ -32,8 +33,11 @@ function openStage({
   mtuBytes = 1500,
   routes = openFakeRouteSocket([{ name: 'eth0', mtuBytes }]),
   sysctl = fakeSysctl(),
+  directRouting = 'never' as DirectRouting,
 } = {}) {
-  const stage = openOverlayStage({ routes, self, underlayDevice: 'eth0', sysctl, log: silentLog })
+  const stage = openOverlayStage({
+    ...{ routes, self, underlayDevice: 'eth0', directRouting, sysctl, log: silentLog },
+  })
   return { stage, routes, sysctl }
 }
 
@@ -116,7 +120,8 @@ t.test('what others made stays, also where it resembles ours', async (t) => {
   ]
   t.ok((await routes.perform(foreign)).every(({ ok }) => ok))
   await stage.audit(overlaySnapshot(1, nodes), { signal })
-  await stage.audit(overlaySnapshot(2, []), { signal })
+  t.same(await stage.audit(overlaySnapshot(2, []), { signal }), [], 'not known to the master (yet): nothing is swept')
+  await change(stage, overlaySnapshot(1, nodes), overlaySnapshot(2, []))
   t.same(
     (await routes.links()).map(({ name }) => name),
     ['lo', 'eth0', 'wfabc123'],
@@ -137,13 +142,7 @@ t.test('one refused op: the rest is done, and the error names the command', asyn
       )
     },
   }
-  const stage = openOverlayStage({
-    routes: failing,
-    self,
-    underlayDevice: 'eth0',
-    sysctl: fakeSysctl(),
-    log: silentLog,
-  })
+  const { stage } = openStage({ routes: { ...routes, ...failing } })
   const snapshot = overlaySnapshot(1, nodes)
   const failure = await stage.audit(snapshot, { signal }).catch((error: unknown) => error)
   const errors = failure instanceof AggregateError ? failure.errors : []
@@ -166,6 +165,43 @@ t.test('the underlay: its MTU is followed by audits, its absence is told', async
   await t.rejects(lost.audit(snapshot, { signal }), { code: 'ERR_OVERLAY_UNDERLAY' })
   await t.rejects(change(lost, overlaySnapshot(0, []), snapshot), { code: 'ERR_OVERLAY_UNDERLAY' })
 })
+
+t.test(
+  'direct routing: switched at run time by routes alone, followed by audits, strict filtering made loose',
+  async (t) => {
+    const snapshot = overlaySnapshot(1, nodes)
+    const sysctl = fakeSysctl({ 'net/ipv4/conf/eth0/rp_filter': '1' })
+    const { stage, routes } = openStage({ sysctl })
+    await stage.audit(snapshot, { signal })
+    const vxlan = await routes.routes()
+    const auto = openStage({ routes, sysctl, directRouting: 'auto' }).stage
+    t.same(await auto.audit(snapshot, { signal }), [], 'no prefix of the underlay device: no direct routes')
+    const address = { device: 'eth0', address: n1.underlay, prefixLength: 24 }
+    await routes.perform([{ kind: 'address.replace', address }])
+    routes.forget()
+    await auto.audit(snapshot, { signal })
+    const kinds = Map.groupBy(routes.performed, ({ kind }) => kind)
+    t.same(
+      [...kinds].map(([kind, ops]) => [kind, ops.length]),
+      [
+        ['nexthop.replace', 8],
+        ['route.replace', 16],
+        ['nexthop.del', 8],
+        ['neighbour.del', 8],
+        ['fdb.del', 8],
+      ],
+      'ways are made first, then routes lead there, then what nobody uses goes',
+    )
+    t.equal(sysctl.values.get('net/ipv4/conf/eth0/rp_filter'), '2')
+    const moved = new Map(snapshot.nodes).set(n2.name, { ...n2, underlay: parseIp('198.19.0.2') })
+    await change(auto, snapshot, { ...snapshot, version: 2, nodes: moved })
+    t.match(await routes.routes(), { length: vxlan.length })
+    const toN2 = (await routes.routes()).find(({ destination }) => destination === '10.84.2.0/24')
+    t.equal(toN2?.nexthopId, nexthopId({ vni: 1025, number: 2, family: 4 }), 'behind a router: VXLAN')
+    await stage.audit(snapshot, { signal })
+    t.same(await routes.routes(), vxlan)
+  },
+)
 
 t.test('an aborted round stops', async (t) => {
   const { stage } = openStage()
