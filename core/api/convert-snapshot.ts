@@ -1,3 +1,4 @@
+import { parsePolicyName } from '../model/policy.ts'
 import { parseAgentId, parseMac, parseNetworkName, parseNodeName, parseTaskId } from '../model/ids.ts'
 import {
   type ClusterSnapshot,
@@ -9,6 +10,7 @@ import {
   type VipAddress,
 } from '../model/snapshot.ts'
 import { vipKey } from '../model/vip.ts'
+import { decodePolicy, encodePolicy } from './convert-policy.ts'
 import {
   type Delta as DeltaProto,
   Health,
@@ -33,13 +35,14 @@ import { parseIp } from '../base/ip.ts'
 import { addresses, invalid, oneOf, parsed, prefixes } from './parse.ts'
 
 /** A whole snapshot as it travels. */
-export function encodeSnapshot({ version, networks, nodes, tasks, vips }: ClusterSnapshot): SnapshotProto {
+export function encodeSnapshot({ version, networks, nodes, tasks, vips, policies }: ClusterSnapshot): SnapshotProto {
   return {
     version,
     networks: [...networks.values()].map(encodeNetwork),
     nodes: [...nodes.values()].map(encodeNode),
     tasks: [...tasks.values()].map(encodeRunningTask),
     vips: [...vips.values()].map(encodeVip),
+    policies: [...policies.values()].map(encodePolicy),
   }
 }
 
@@ -51,21 +54,24 @@ export function decodeSnapshot(proto: SnapshotProto): ClusterSnapshot {
     nodes: keyed(proto.nodes.map(decodeNode), ({ name }) => name),
     tasks: keyed(proto.tasks.map(decodeRunningTask), ({ id }) => id),
     vips: keyed(proto.vips.map(decodeVip), ({ name, framework }) => vipKey(name, framework)),
+    policies: keyed(proto.policies.map(decodePolicy), ({ name }) => name),
   }
 }
 
 /** A change as it travels. */
-export function encodeDelta({ version, networks, nodes, tasks, vips }: SnapshotDelta): DeltaProto {
+export function encodeDelta({ version, networks, nodes, tasks, vips, policies }: SnapshotDelta): DeltaProto {
   return {
     version,
     networks: [...networks.upserts.values()].map(encodeNetwork),
     nodes: [...nodes.upserts.values()].map(encodeNode),
     tasks: [...tasks.upserts.values()].map(encodeRunningTask),
     vips: [...vips.upserts.values()].map(encodeVip),
+    policies: [...policies.upserts.values()].map(encodePolicy),
     removedNetworks: [...networks.removals],
     removedNodes: [...nodes.removals],
     removedTasks: [...tasks.removals],
     removedVips: [...vips.removals],
+    removedPolicies: [...policies.removals],
   }
 }
 
@@ -74,6 +80,7 @@ export function decodeDelta(proto: DeltaProto): SnapshotDelta {
   const removedNetworks = proto.removedNetworks.map((name) => parsed(name, parseNetworkName, 'removed_networks'))
   const removedNodes = proto.removedNodes.map((name) => parsed(name, parseNodeName, 'removed_nodes'))
   const removedTasks = proto.removedTasks.map((id) => parsed(id, parseTaskId, 'removed_tasks'))
+  const removedPolicies = proto.removedPolicies.map((name) => parsed(name, parsePolicyName, 'removed_policies'))
   const vips = keyed(proto.vips.map(decodeVip), ({ name, framework }) => vipKey(name, framework))
   return {
     version: proto.version,
@@ -90,6 +97,10 @@ export function decodeDelta(proto: DeltaProto): SnapshotDelta {
       removedTasks,
     ),
     vips: changes(vips, proto.removedVips),
+    policies: changes(
+      keyed(proto.policies.map(decodePolicy), ({ name }) => name),
+      removedPolicies,
+    ),
   }
 }
 
@@ -101,13 +112,19 @@ function changes<K, V>(upserts: ReadonlyMap<K, V>, removals: readonly K[]): Enti
   return { upserts, removals: new Set(removals) }
 }
 
-function encodeNetwork({ name, vni, subnets }: Network): NetworkProto {
-  return { name, vni, subnets: [...subnets] }
+function encodeNetwork({ name, vni, subnets, isolated }: Network): NetworkProto {
+  return { name, vni, subnets: [...subnets], strict: isolated === 'strict' }
 }
 
-function decodeNetwork({ name, vni, subnets }: NetworkProto): Network {
+function decodeNetwork({ name, vni, subnets, strict }: NetworkProto): Network {
   if (vni === 0 || vni >= 2 ** 24) throw invalid('network.vni', `${vni} does not fit into 24 bits`)
-  return { name: parsed(name, parseNetworkName, 'network.name'), vni, subnets: prefixes(subnets, 'network.subnets') }
+  const isolated = strict ? ({ isolated: 'strict' } as const) : {}
+  return {
+    name: parsed(name, parseNetworkName, 'network.name'),
+    vni,
+    subnets: prefixes(subnets, 'network.subnets'),
+    ...isolated,
+  }
 }
 
 const masterRoles = { leader: MasterRole.MASTER_LEADER, standby: MasterRole.MASTER_STANDBY } as const
@@ -168,6 +185,7 @@ function encodeRunningTask(task: RunningTask): RunningTaskProto {
     portMappings: encodePortMappings(task.portMappings),
     ports: encodePortRanges(task.ports),
     discovery: task.discovery === undefined ? undefined : encodeDiscovery(task.discovery),
+    labels: { ...task.labels },
   }
 }
 
@@ -185,6 +203,7 @@ function decodeRunningTask(proto: RunningTaskProto): RunningTask {
     portMappings: decodePortMappings(proto.portMappings, 'task.port_mappings'),
     ports: decodePortRanges(proto.ports, 'task.ports'),
     ...(discovery === undefined ? {} : { discovery: decodeDiscovery(discovery, 'task.discovery') }),
+    ...(Object.keys(proto.labels).length === 0 ? {} : { labels: proto.labels }),
   }
 }
 

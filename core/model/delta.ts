@@ -8,6 +8,7 @@ export function applyDelta(snapshot: ClusterSnapshot, delta: SnapshotDelta): Clu
     nodes: patch(snapshot.nodes, delta.nodes),
     tasks: patch(snapshot.tasks, delta.tasks),
     vips: patch(snapshot.vips, delta.vips),
+    policies: patch(snapshot.policies, delta.policies),
   }
 }
 
@@ -21,6 +22,7 @@ export function mergeDeltas(first: SnapshotDelta, second: SnapshotDelta): Snapsh
     nodes: merge(first.nodes, second.nodes),
     tasks: merge(first.tasks, second.tasks),
     vips: merge(first.vips, second.vips),
+    policies: merge(first.policies, second.policies),
   }
 }
 
@@ -32,12 +34,13 @@ export function diffSnapshots(from: ClusterSnapshot, to: ClusterSnapshot): Snaps
     nodes: diff(from.nodes, to.nodes),
     tasks: diff(from.tasks, to.tasks),
     vips: diff(from.vips, to.vips),
+    policies: diff(from.policies, to.policies),
   }
 }
 
 /** True when it changes no entity. */
 export function isEmptyDelta(delta: SnapshotDelta): boolean {
-  return [delta.networks, delta.nodes, delta.tasks, delta.vips].every(
+  return [delta.networks, delta.nodes, delta.tasks, delta.vips, delta.policies].every(
     ({ upserts, removals }) => upserts.size === 0 && removals.size === 0,
   )
 }

@@ -1,5 +1,6 @@
 import { type Cidr, type Ip } from '../base/ip.ts'
 import { type AgentId, type Mac, type NetworkName, type NodeName, type TaskId } from './ids.ts'
+import { type Policy } from './policy.ts'
 import { type DiscoveryInfo, type NetworkInfo, type PortMapping } from './task.ts'
 import { type PortRange } from './resources.ts'
 
@@ -10,6 +11,8 @@ export interface Network {
   readonly vni: number
   /** One prefix for each IP version that the network has; nodes get sub-prefixes of them. */
   readonly subnets: readonly Cidr[]
+  /** Nothing is forwarded from or to it, even inside of it, unless a policy allows it; nodes still reach it. Absent: open. */
+  readonly isolated?: 'strict'
 }
 
 /** A node's part of one network. */
@@ -48,6 +51,8 @@ export interface RunningTask {
   /** Host ports it was given. */
   readonly ports: readonly PortRange[]
   readonly discovery?: DiscoveryInfo
+  /** Absent: none. */
+  readonly labels?: Readonly<Record<string, string>>
 }
 
 /** An address that the master allocated to a named VIP. */
@@ -70,6 +75,8 @@ export interface ClusterSnapshot {
   readonly tasks: ReadonlyMap<TaskId, RunningTask>
   /** By {@link vipKey}. */
   readonly vips: ReadonlyMap<string, VipAddress>
+  /** By name. */
+  readonly policies: ReadonlyMap<string, Policy>
 }
 
 /** What changed between two snapshots. An upsert replaces the whole entity. */
@@ -79,6 +86,7 @@ export interface SnapshotDelta {
   readonly nodes: EntityDelta<NodeName, Node>
   readonly tasks: EntityDelta<TaskId, RunningTask>
   readonly vips: EntityDelta<string, VipAddress>
+  readonly policies: EntityDelta<string, Policy>
 }
 
 /** Changes of one kind of entity. */
@@ -94,6 +102,7 @@ export const emptySnapshot: ClusterSnapshot = {
   nodes: new Map(),
   tasks: new Map(),
   vips: new Map(),
+  policies: new Map(),
 }
 
 /** True when new connections and names may lead to the task: running, and its check (if any) has passed. */

@@ -9,6 +9,7 @@ import {
   type RunningTask,
   type VipAddress,
 } from '../../core/model/snapshot.ts'
+import { type Policy } from '../../core/model/policy.ts'
 import { vipKey } from '../../core/model/vip.ts'
 import { type SnapshotChange } from '../../networking/node/stage.ts'
 
@@ -69,15 +70,17 @@ export function testSnapshot(
     readonly nodes?: readonly Node[]
     readonly tasks?: readonly RunningTask[]
     readonly vips?: readonly VipAddress[]
+    readonly policies?: readonly Policy[]
   },
 ): ClusterSnapshot {
-  const { networks = [], nodes = [], tasks = [], vips = [] } = parts
+  const { networks = [], nodes = [], tasks = [], vips = [], policies = [] } = parts
   return {
     version,
     networks: new Map(networks.map((network) => [network.name, network])),
     nodes: new Map(nodes.map((node) => [node.name, node])),
     tasks: new Map(tasks.map((task) => [task.id, task])),
     vips: new Map(vips.map((vip) => [vipKey(vip.name, vip.framework), vip])),
+    policies: new Map(policies.map((policy) => [policy.name, policy])),
   }
 }
 

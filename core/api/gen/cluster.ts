@@ -170,6 +170,7 @@ export interface Snapshot {
   nodes: Node[];
   tasks: RunningTask[];
   vips: VipAddress[];
+  policies: Policy[];
 }
 
 export interface Delta {
@@ -182,12 +183,15 @@ export interface Delta {
   removedNodes: string[];
   removedTasks: string[];
   removedVips: string[];
+  policies: Policy[];
+  removedPolicies: string[];
 }
 
 export interface Network {
   name: string;
   vni: number;
   subnets: string[];
+  strict: boolean;
 }
 
 export interface Node {
@@ -219,12 +223,31 @@ export interface RunningTask {
   portMappings: PortMapping[];
   ports: PortRange[];
   discovery: DiscoveryInfo | undefined;
+  labels: { [key: string]: string };
+}
+
+export interface RunningTask_LabelsEntry {
+  key: string;
+  value: string;
 }
 
 export interface VipAddress {
   name: string;
   framework: string;
   addresses: string[];
+}
+
+export interface Policy {
+  name: string;
+  priority: number;
+  deny: boolean;
+  /** selector: any, network:NAME, label:KEY=VALUE, task:NAME, cidr:PREFIX */
+  from: string;
+  to: string;
+  /** any, tcp, udp, icmp */
+  protocol: string;
+  ports: PortRange[];
+  both: boolean;
 }
 
 export interface Resources {
@@ -1466,7 +1489,7 @@ export const SnapshotMessage: MessageFns<SnapshotMessage> = {
 };
 
 function createBaseSnapshot(): Snapshot {
-  return { version: 0, networks: [], nodes: [], tasks: [], vips: [] };
+  return { version: 0, networks: [], nodes: [], tasks: [], vips: [], policies: [] };
 }
 
 export const Snapshot: MessageFns<Snapshot> = {
@@ -1485,6 +1508,9 @@ export const Snapshot: MessageFns<Snapshot> = {
     }
     for (const v of message.vips) {
       VipAddress.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.policies) {
+      Policy.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1542,6 +1568,14 @@ export const Snapshot: MessageFns<Snapshot> = {
             message.vips.push(VipAddress.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.policies.push(Policy.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1566,6 +1600,8 @@ function createBaseDelta(): Delta {
     removedNodes: [],
     removedTasks: [],
     removedVips: [],
+    policies: [],
+    removedPolicies: [],
   };
 }
 
@@ -1597,6 +1633,12 @@ export const Delta: MessageFns<Delta> = {
     }
     for (const v of message.removedVips) {
       writer.uint32(74).string(v!);
+    }
+    for (const v of message.policies) {
+      Policy.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.removedPolicies) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -1686,6 +1728,22 @@ export const Delta: MessageFns<Delta> = {
             message.removedVips.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.policies.push(Policy.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.removedPolicies.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1700,7 +1758,7 @@ export const Delta: MessageFns<Delta> = {
 };
 
 function createBaseNetwork(): Network {
-  return { name: "", vni: 0, subnets: [] };
+  return { name: "", vni: 0, subnets: [], strict: false };
 }
 
 export const Network: MessageFns<Network> = {
@@ -1713,6 +1771,9 @@ export const Network: MessageFns<Network> = {
     }
     for (const v of message.subnets) {
       writer.uint32(26).string(v!);
+    }
+    if (message.strict !== false) {
+      writer.uint32(32).bool(message.strict);
     }
     return writer;
   },
@@ -1752,6 +1813,14 @@ export const Network: MessageFns<Network> = {
             }
 
             message.subnets.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.strict = reader.bool();
             continue;
           }
         }
@@ -1949,6 +2018,7 @@ function createBaseRunningTask(): RunningTask {
     portMappings: [],
     ports: [],
     discovery: undefined,
+    labels: {},
   };
 }
 
@@ -1987,6 +2057,9 @@ export const RunningTask: MessageFns<RunningTask> = {
     if (message.discovery !== undefined) {
       DiscoveryInfo.encode(message.discovery, writer.uint32(90).fork()).join();
     }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      RunningTask_LabelsEntry.encode({ key: key as any, value }, writer.uint32(98).fork()).join();
+    });
     return writer;
   },
 
@@ -2091,6 +2164,74 @@ export const RunningTask: MessageFns<RunningTask> = {
             message.discovery = DiscoveryInfo.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            const entry12 = RunningTask_LabelsEntry.decode(reader, reader.uint32());
+            if (entry12.value !== undefined) {
+              message.labels[entry12.key] = entry12.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRunningTask_LabelsEntry(): RunningTask_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const RunningTask_LabelsEntry: MessageFns<RunningTask_LabelsEntry> = {
+  encode(message: RunningTask_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunningTask_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunningTask_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2157,6 +2298,129 @@ export const VipAddress: MessageFns<VipAddress> = {
             }
 
             message.addresses.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePolicy(): Policy {
+  return { name: "", priority: 0, deny: false, from: "", to: "", protocol: "", ports: [], both: false };
+}
+
+export const Policy: MessageFns<Policy> = {
+  encode(message: Policy, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.priority !== 0) {
+      writer.uint32(16).uint32(message.priority);
+    }
+    if (message.deny !== false) {
+      writer.uint32(24).bool(message.deny);
+    }
+    if (message.from !== "") {
+      writer.uint32(34).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(42).string(message.to);
+    }
+    if (message.protocol !== "") {
+      writer.uint32(50).string(message.protocol);
+    }
+    for (const v of message.ports) {
+      PortRange.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.both !== false) {
+      writer.uint32(64).bool(message.both);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Policy {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicy();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.priority = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deny = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.protocol = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.ports.push(PortRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.both = reader.bool();
             continue;
           }
         }

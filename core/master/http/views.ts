@@ -6,13 +6,14 @@ import { type MasterTask } from '../tasks/state.ts'
 import { frameworkName } from '../tasks/tasks.ts'
 
 /** A snapshot as JSON: lists instead of maps. */
-export function snapshotView({ version, networks, nodes, tasks, vips }: ClusterSnapshot) {
+export function snapshotView({ version, networks, nodes, tasks, vips, policies }: ClusterSnapshot) {
   return {
     version,
     networks: [...networks.values()],
     nodes: [...nodes.values()],
     tasks: [...tasks.values()],
     vips: [...vips.values()],
+    policies: [...policies.values()],
   }
 }
 

@@ -31,7 +31,7 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-const tableNames = ['agents', 'frameworks', 'networks', 'nodes', 'vips'] as const
+const tableNames = ['agents', 'frameworks', 'networks', 'nodes', 'vips', 'policies'] as const
 
 /** Reads the registry. @throws ERR_MASTER_REGISTRY for a value that this version can't read */
 export async function readRegistry(store: Store): Promise<RegistryState> {
@@ -39,13 +39,14 @@ export async function readRegistry(store: Store): Promise<RegistryState> {
     const values = [...(await store.list(`${name}/`)).values()].map(({ value }) => parse(value))
     return new Map(values.map((value) => [key(value), value]))
   }
-  const { agents, frameworks, networks, nodes, vips } = registryParsers
+  const { agents, frameworks, networks, nodes, vips, policies } = registryParsers
   return {
     agents: await table('agents', agents, ({ id }) => id),
     frameworks: await table('frameworks', frameworks, ({ id }) => id),
     networks: await table('networks', networks, ({ name }) => name),
     nodes: await table('nodes', nodes, ({ name }) => name),
     vips: await table('vips', vips, ({ name, framework }) => `${name}.${framework}`),
+    policies: await table('policies', policies, ({ name }) => name),
   }
 }
 
@@ -57,6 +58,7 @@ export function openRegistrar(initial: RegistryState, options: RegistrarOptions)
     networks: new Map(initial.networks),
     nodes: new Map(initial.nodes),
     vips: new Map(initial.vips),
+    policies: new Map(initial.policies),
   }
   const state = tables as unknown as RegistryState // the same maps, through the eyes of readers
   let queue: Job[] = []

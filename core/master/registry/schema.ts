@@ -3,7 +3,9 @@ import { parseCidr } from '../../base/cidr.ts'
 import { AppError } from '../../base/errors.ts'
 import { parseIp } from '../../base/ip.ts'
 import { parseAgentId, parseFrameworkId, parseMac, parseNetworkName, parseNodeName } from '../../model/ids.ts'
+import { type Policy } from '../../model/policy.ts'
 import { type Network, type VipAddress } from '../../model/snapshot.ts'
+import { storedPolicy } from '../policies/schema.ts'
 import { type AgentRecord, type FrameworkRecord, type NodeRecord } from './state.ts'
 
 /** The store's values are read back by other versions of Weft: they are parsed, not trusted. */
@@ -58,7 +60,12 @@ const framework = z.object({
   removed: z.boolean(),
 })
 
-const network = z.object({ name: networkName, vni: natural, subnets: cidrs })
+const network = z.object({
+  name: networkName,
+  vni: natural,
+  subnets: cidrs,
+  isolated: z.literal('strict').optional(),
+})
 const vip = z.object({ name: text, framework: text, addresses: ips })
 
 /** Reads one value of each table. @throws ERR_MASTER_REGISTRY for one that this version can't read */
@@ -68,6 +75,7 @@ export interface RegistryParsers {
   readonly networks: (value: string) => Network
   readonly nodes: (value: string) => NodeRecord
   readonly vips: (value: string) => VipAddress
+  readonly policies: (value: string) => Policy
 }
 
 /** The parsers of all tables. */
@@ -77,9 +85,10 @@ export const registryParsers: RegistryParsers = {
     const record = read(framework, value)
     return { ...dropAbsent(record), info: dropAbsent(record.info) }
   },
-  networks: (value) => read(network, value),
+  networks: (value) => dropAbsent(read(network, value)),
   nodes: (value) => dropAbsent(read(node, value)),
   vips: (value) => read(vip, value),
+  policies: (value) => read(storedPolicy, value),
 }
 
 /** The same without properties that are undefined: zod says `T | undefined` where the model says absent. */

@@ -1,5 +1,6 @@
 import { type Ip } from '../../base/ip.ts'
 import { type AgentId, type FrameworkId, type Mac, type NetworkName, type NodeName } from '../../model/ids.ts'
+import { type Policy } from '../../model/policy.ts'
 import { type Resources } from '../../model/resources.ts'
 import { type FrameworkInfo } from '../../model/scheduler.ts'
 import { type Network, type NodeSubnet, type VipAddress } from '../../model/snapshot.ts'
@@ -45,6 +46,8 @@ export interface RegistryState {
   readonly nodes: ReadonlyMap<NodeName, NodeRecord>
   /** By vipKey. Kept while unused, so that a name gets the same address again. */
   readonly vips: ReadonlyMap<string, VipAddress>
+  /** By name. */
+  readonly policies: ReadonlyMap<string, Policy>
 }
 
 /** Values to be set; undefined removes. */

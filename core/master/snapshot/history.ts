@@ -2,14 +2,15 @@ import { isEmptyDelta, mergeDeltas } from '../../model/delta.ts'
 import { type SnapshotDelta } from '../../model/snapshot.ts'
 
 /** How many entities a delta names. */
-export function deltaSize({ networks, nodes, tasks, vips }: SnapshotDelta): number {
-  return [networks, nodes, tasks, vips].reduce((sum, { upserts, removals }) => sum + upserts.size + removals.size, 0)
+export function deltaSize({ networks, nodes, tasks, vips, policies }: SnapshotDelta): number {
+  const tables = [networks, nodes, tasks, vips, policies]
+  return tables.reduce((sum, { upserts, removals }) => sum + upserts.size + removals.size, 0)
 }
 
 /** A delta that changes nothing and leads to `version`. */
 export function emptyDelta(version: number): SnapshotDelta {
   const none = { upserts: new Map(), removals: new Set<never>() }
-  return { version, networks: none, nodes: none, tasks: none, vips: none }
+  return { version, networks: none, nodes: none, tasks: none, vips: none, policies: none }
 }
 
 /** The recent deltas, for nodes that reconnect. */

@@ -7,6 +7,7 @@ import {
   type SnapshotDelta,
   type VipAddress,
 } from '../../model/snapshot.ts'
+import { type Policy } from '../../model/policy.ts'
 import { isEmptyDelta } from '../../model/delta.ts'
 import { type Editor, openEditor } from './editor.ts'
 import { emptyDelta, openHistory } from './history.ts'
@@ -19,6 +20,7 @@ export interface SnapshotKeeper {
   readonly nodes: Editor<NodeName, Node>
   readonly tasks: Editor<TaskId, RunningTask>
   readonly vips: Editor<string, VipAddress>
+  readonly policies: Editor<string, Policy>
   /** The published version. */
   version(): number
   /** A view, not a copy: it goes on changing. */
@@ -60,19 +62,21 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
   const nodes = openEditor<NodeName, Node>([], edited)
   const tasks = openEditor<TaskId, RunningTask>([], edited)
   const vips = openEditor<string, VipAddress>([], edited)
+  const policies = openEditor<string, Policy>([], edited)
+  const tables = { networks, nodes, tasks, vips, policies }
   const flush = () => {
     if (!dirty) return versions.current()
     const version = versions.next()
     if (version === undefined) return versions.current() // stays dirty; flushed again when versions are available
     dirty = false
     const changes = { networks: networks.take(), nodes: nodes.take(), tasks: tasks.take(), vips: vips.take() }
-    const delta = { version, ...changes }
+    const delta = { version, ...changes, policies: policies.take() }
     history.push(delta)
     for (const mailbox of mailboxes) mailbox.post({ kind: 'delta', delta })
     for (const listener of listeners) listener(delta)
     return version
   }
-  const snapshotSize = () => networks.values.size + nodes.values.size + tasks.values.size + vips.values.size
+  const snapshotSize = () => Object.values(tables).reduce((sum, { values }) => sum + values.size, 0)
   const subscribe = (resumeAfter: number, send: MailboxOptions['send']): Subscription => {
     const version = flush()
     const missed = resumeAfter === 0 ? undefined : history.since(resumeAfter)
@@ -84,10 +88,7 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
     return { drained: () => mailbox.drained(), close: () => mailboxes.delete(mailbox) }
   }
   return {
-    networks,
-    nodes,
-    tasks,
-    vips,
+    ...tables,
     version: () => versions.current(),
     view: () => ({
       version: versions.current(),
@@ -95,6 +96,7 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
       nodes: nodes.values,
       tasks: tasks.values,
       vips: vips.values,
+      policies: policies.values,
     }),
     flush,
     subscribe,

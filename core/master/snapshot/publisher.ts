@@ -7,7 +7,7 @@ import { type SnapshotKeeper } from './keeper.ts'
 
 /** Turns what the master knows into entities of the snapshot. */
 export interface Publisher {
-  /** Durable changes of networks, nodes and VIP addresses. */
+  /** Durable changes of networks, nodes, VIP addresses and policies. */
   registry(change: RegistryChange): void
   /** A task that runs, or undefined when it does not (any more). */
   task(id: TaskId, task: RunningTask | undefined): void
@@ -44,11 +44,12 @@ export function openPublisher(keeper: SnapshotKeeper, self: NodeName): Publisher
     }
   }
   return {
-    registry: ({ networks, nodes, vips }) => {
+    registry: ({ networks, nodes, vips, policies }) => {
       for (const [name, network] of networks ?? []) setOrDelete(keeper.networks, name, network)
       for (const [name, node] of nodes ?? []) {
         setOrDelete(keeper.nodes, name, node === undefined ? undefined : toNode(node, self))
       }
+      for (const [name, policy] of policies ?? []) setOrDelete(keeper.policies, name, policy)
       for (const [key, vip] of vips ?? []) {
         setOrDelete({ set: (k, v) => addresses.set(k, v), delete: (k) => addresses.delete(k) }, key, vip)
         setOrDelete(keeper.vips, key, users.has(key) ? vip : undefined)

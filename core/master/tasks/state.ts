@@ -78,6 +78,7 @@ export function runningTask(task: MasterTask, place: TaskPlace): RunningTask | u
     portMappings: info.networks.flatMap(({ portMappings }) => portMappings),
     ports: info.resources.ports,
     ...(info.discovery === undefined ? {} : { discovery: info.discovery }),
+    ...(Object.keys(info.labels).length === 0 ? {} : { labels: info.labels }),
   }
 }
 
