@@ -70,7 +70,7 @@ export function makeLeaseBook(): LeaseBook {
     free(key)
     if (entry.op === 'free') return
     leases.set(key, entry.lease)
-    links.set(entry.lease.hostLink, entry.lease)
+    if (entry.lease.hostLink !== '') links.set(entry.lease.hostLink, entry.lease)
     for (const address of entry.lease.addresses) {
       holders.set(address, entry.lease)
       restingOf(address).delete(address)

@@ -11,11 +11,17 @@ import { type Logger } from '../../core/base/log.ts'
  * costs a directory scan for each operation.
  */
 export interface Journal<Entry> {
-  /** Resolves when the entry is durable and applied. @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL */
-  append(entry: Entry): Promise<void>
+  /**
+   * Resolves when the entry is durable and applied. `later` gives it to the kernel only: it survives the end of this
+   * process, and a power failure once anything else is synced. @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL
+   */
+  append(entry: Entry, sync?: Sync): Promise<void>
   /** After what was appended is durable. */
   close(): Promise<void>
 }
+
+/** When an entry is on the disk itself. */
+export type Sync = 'now' | 'later'
 
 /** What a journal needs from its owner. */
 export interface JournalOptions<Entry> {
@@ -33,6 +39,7 @@ export interface JournalOptions<Entry> {
 
 interface Waiting<Entry> {
   readonly entry: Entry
+  readonly sync: Sync
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -56,7 +63,8 @@ export async function openJournal<Entry>(options: JournalOptions<Entry>): Promis
     queue = []
     const bytes = Buffer.from(batch.map(({ entry }) => `${JSON.stringify(entry)}\n`).join(''))
     try {
-      await appendDurably(file, bytes, size)
+      const sync = batch.some((waiting) => waiting.sync === 'now') ? 'now' : 'later'
+      await appendAt(file, bytes, { size, sync })
     } catch (cause) {
       const error = journalError(path, cause)
       for (const { reject } of batch) reject(error)
@@ -92,9 +100,9 @@ export async function openJournal<Entry>(options: JournalOptions<Entry>): Promis
   }
 
   return {
-    append: (entry) => {
+    append: (entry, sync = 'now') => {
       if (state === 'closed') return Promise.reject(new AppError('ERR_IPAM_JOURNAL', 'the lease journal is closed'))
-      const done = new Promise<void>((resolve, reject) => queue.push({ entry, resolve, reject }))
+      const done = new Promise<void>((resolve, reject) => queue.push({ entry, sync, resolve, reject }))
       flushing ??= flush()
       return done
     },
@@ -156,7 +164,11 @@ function parseLine<Entry>(line: string, parse: (value: unknown) => Entry | undef
 }
 
 /** Leaves the file as it was when anything fails. */
-async function appendDurably(file: FileHandle, bytes: Buffer, size: number): Promise<void> {
+async function appendAt(
+  file: FileHandle,
+  bytes: Buffer,
+  { size, sync }: { readonly size: number; readonly sync: Sync },
+): Promise<void> {
   try {
     // What an earlier failure may have left behind the last whole line.
     if ((await file.stat()).size !== size) await file.truncate(size)
@@ -165,7 +177,7 @@ async function appendDurably(file: FileHandle, bytes: Buffer, size: number): Pro
       const { bytesWritten } = await file.write(bytes, written, bytes.length - written, size + written)
       written += bytesWritten
     }
-    await file.datasync()
+    if (sync === 'now') await file.datasync()
   } catch (error) {
     await file.truncate(size).catch(() => undefined) // The next append truncates again before it writes.
     throw error

@@ -1,4 +1,4 @@
-import { type Ip, parseIp } from '../../core/base/ip.ts'
+import { type Ip } from '../../core/base/ip.ts'
 
 /** What tells one attachment from another. Source: CNI SPEC.md: network name, container id, interface name. */
 export interface LeaseKey {
@@ -74,52 +74,4 @@ export function leaseKeyText({ network, container, ifname }: LeaseKey): string {
 /** Only the key's own properties. */
 export function leaseKeyOf({ network, container, ifname }: LeaseKey): LeaseKey {
   return { network, container, ifname }
-}
-
-/** @returns undefined for anything that is not a line of ours */
-export function parseLeaseEntry(value: unknown): LeaseEntry | undefined {
-  if (!isRecord(value)) return undefined
-  switch (value['op']) {
-    case 'lease': {
-      const lease = parseLease(value['lease'])
-      return lease === undefined ? undefined : { op: 'lease', lease }
-    }
-    case 'free': {
-      const key = parseKey(value['key'])
-      return key === undefined ? undefined : { op: 'free', key }
-    }
-    case 'rest': {
-      const addresses = parseAddresses(value['addresses'])
-      return addresses === undefined ? undefined : { op: 'rest', addresses }
-    }
-    default:
-      return undefined
-  }
-}
-
-function parseLease(value: unknown): Lease | undefined {
-  const key = parseKey(value)
-  if (key === undefined || !isRecord(value)) return undefined
-  const { addresses: list, mac, hostLink, bootId } = value
-  const addresses = parseAddresses(list)
-  if (addresses === undefined) return undefined
-  if (typeof mac !== 'string' || typeof hostLink !== 'string' || typeof bootId !== 'string') return undefined
-  return { ...key, addresses, mac, hostLink, bootId }
-}
-
-function parseKey(value: unknown): LeaseKey | undefined {
-  if (!isRecord(value)) return undefined
-  const { network, container, ifname } = value
-  if (typeof network !== 'string' || typeof container !== 'string' || typeof ifname !== 'string') return undefined
-  return { network, container, ifname }
-}
-
-function parseAddresses(value: unknown): readonly Ip[] | undefined {
-  if (!Array.isArray(value)) return undefined
-  const texts = value.filter((address) => typeof address === 'string')
-  return texts.length === value.length ? texts.map(parseIp) : undefined
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,21 +1,21 @@
 import { AppError } from '../../core/base/errors.ts'
-import { cidrContains } from '../../core/base/cidr.ts'
 import { type Cidr, type Ip } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
-import { type LeaseBook, makeLeaseBook, type SubnetUsage, subnetUsage } from './book.ts'
+import { makeLeaseBook, type SubnetUsage, subnetUsage } from './book.ts'
+import { type AddressRequest, choose, giveBack, suits } from './choose.ts'
 import { openJournal } from './journal.ts'
-import { type Lease, type LeaseKey, leaseKeyOf, leaseKeyText, parseLeaseEntry } from './lease.ts'
-import { pickAddress, poolCapacity, poolIndex, subnetOfWish } from './pool.ts'
+import { type Lease, type LeaseKey, leaseKeyOf, leaseKeyText } from './lease.ts'
+import { parseLeaseEntry } from './lease-parse.ts'
+import { poolCapacity } from './pool.ts'
 
-/** What to give an address to. */
-export interface LeaseRequest extends LeaseKey {
-  /** The node's subnets of the network: one address of each is given. */
-  readonly subnets: readonly Cidr[]
+/** What to give an address to, and what to keep with the lease. */
+export interface LeaseRequest extends AddressRequest, LeaseExtras {
   readonly mac: string
   readonly hostLink: string
-  /** Addresses that must be given; at most one in each subnet. */
-  readonly wanted?: readonly Ip[]
 }
+
+/** What else a lease says. */
+export type LeaseExtras = Pick<Lease, 'state' | 'portMappings' | 'bandwidth' | 'aliases'>
 
 /**
  * Durable leases of this node's addresses. Every change is on disk before its promise resolves; concurrent changes share
@@ -30,6 +30,16 @@ export interface Leases {
    *   overlap, ERR_IPAM_DISK_FULL and ERR_IPAM_JOURNAL with nothing changed
    */
   allocate(request: LeaseRequest): Promise<Lease>
+  /**
+   * Leases what another IPAM plugin chose, or will: without addresses it is an intent, to be adopted again with them.
+   * @throws ERR_IPAM_TAKEN when another container has one of the addresses; ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL
+   */
+  adopt(lease: Omit<Lease, 'bootId'>): Promise<Lease>
+  /**
+   * Notes how far ADD or DEL has come. It survives the end of this process at once; after a power failure every lease is
+   * of another boot anyway. @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL
+   */
+  mark(key: LeaseKey, state: 'whole' | 'removing'): Promise<void>
   /** Idempotent. @returns what was released, if anything @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL */
   release(key: LeaseKey): Promise<Lease | undefined>
   get(key: LeaseKey): Lease | undefined
@@ -65,9 +75,9 @@ export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<
       throw new AppError('ERR_IPAM_BUSY', `another call for ${request.container} ${request.ifname} is under way`)
     }
     const held = book.lease(request)
-    const addresses = held !== undefined && suits(held, request) ? held.addresses : choose(book, inFlight, request)
-    const { mac, hostLink } = request
-    const lease: Lease = { ...leaseKeyOf(request), addresses, mac, hostLink, bootId }
+    const addresses =
+      held !== undefined && suits(held, request) ? held.addresses : choose(book, inFlight.addresses, request)
+    const lease: Lease = { ...leaseKeyOf(request), ...partsOf(request), addresses, bootId }
     if (held !== undefined && JSON.stringify(held) === JSON.stringify(lease)) return held
     inFlight.keys.add(key)
     for (const address of addresses) inFlight.addresses.add(address)
@@ -83,9 +93,30 @@ export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<
     return lease
   }
 
+  const adopt = async (parts: Omit<Lease, 'bootId'>): Promise<Lease> => {
+    const lease: Lease = { ...parts, bootId }
+    for (const address of lease.addresses) {
+      const holder = book.holder(address)
+      if (holder === undefined || leaseKeyText(holder) === leaseKeyText(lease)) continue
+      throw new AppError('ERR_IPAM_TAKEN', `address ${address} is used by container ${holder.container}`)
+    }
+    await journal.append({ op: 'lease', lease })
+    return lease
+  }
+
+  const mark = async (key: LeaseKey, state: 'whole' | 'removing'): Promise<void> => {
+    const lease = book.lease(key)
+    if (lease === undefined) return
+    const { state: before = 'whole', ...rest } = lease
+    if (before === state) return
+    await journal.append({ op: 'lease', lease: state === 'whole' ? rest : { ...rest, state } }, 'later')
+  }
+
   return {
     bootId,
     allocate,
+    adopt,
+    mark,
     release: async (key) => {
       const lease = book.lease(key)
       if (lease !== undefined) await journal.append({ op: 'free', key: leaseKeyOf(key) })
@@ -99,53 +130,14 @@ export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<
   }
 }
 
-function suits(held: Lease, { subnets, wanted = [] }: LeaseRequest): boolean {
-  const matches = subnets.every((subnet) => held.addresses.some((address) => cidrContains(subnet, address)))
-  return matches && held.addresses.length === subnets.length && wanted.every((ip) => held.addresses.includes(ip))
-}
-
-/** All or none: nothing is marked before every subnet has an address. */
-function choose(book: LeaseBook, inFlight: InFlight, request: LeaseRequest): readonly Ip[] {
-  const { subnets, wanted = [] } = request
-  const wishes = new Map<Cidr, Ip>()
-  for (const address of wanted) {
-    const subnet = subnetOfWish(address, subnets)
-    if (wishes.has(subnet)) {
-      throw new AppError('ERR_IPAM_OUTSIDE', `${wishes.get(subnet)} and ${address} are both in ${subnet}: ask for one`)
-    }
-    wishes.set(subnet, address)
+function partsOf(request: LeaseRequest): Pick<Lease, 'mac' | 'hostLink'> & LeaseExtras {
+  const { mac, hostLink, state, portMappings = [], bandwidth, aliases = [] } = request
+  return {
+    mac,
+    hostLink,
+    ...(state === undefined ? {} : { state }),
+    ...(portMappings.length === 0 ? {} : { portMappings }),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+    ...(aliases.length === 0 ? {} : { aliases }),
   }
-  const isUsed = (address: Ip) => inFlight.addresses.has(address) || book.holder(address) !== undefined
-  const picks = subnets.map((subnet) => {
-    const wish = wishes.get(subnet)
-    if (wish !== undefined) return { subnet, address: untaken(book, inFlight, { wish, request }), cursor: undefined }
-    const pick = pickAddress({ ...book.subnet(subnet), isUsed })
-    if (pick !== undefined) return { subnet, ...pick }
-    const { used, resting } = subnetUsage(book, subnet, poolCapacity(subnet))
-    throw new AppError('ERR_IPAM_EXHAUSTED', `no free address in ${subnet} (${used} used): stop some container`, {
-      details: { subnet, used, resting },
-    })
-  })
-  for (const { subnet, cursor } of picks) if (cursor !== undefined) book.subnet(subnet).cursor = cursor
-  return picks.map(({ address }) => address)
-}
-
-function untaken(
-  book: LeaseBook,
-  inFlight: InFlight,
-  { wish, request }: { readonly wish: Ip; readonly request: LeaseRequest },
-): Ip {
-  const holder = book.holder(wish)
-  const own = holder !== undefined && leaseKeyText(holder) === leaseKeyText(request)
-  if (!inFlight.addresses.has(wish) && (holder === undefined || own)) return wish
-  const by = holder === undefined ? 'another container' : `container ${holder.container} (${holder.ifname})`
-  throw new AppError('ERR_IPAM_TAKEN', `address ${wish} is used by ${by}: ask for another or stop that container`)
-}
-
-function giveBack(book: LeaseBook, subnets: readonly Cidr[], address: Ip): void {
-  const subnet = subnets.find((candidate) => cidrContains(candidate, address))
-  if (subnet === undefined || book.holder(address) !== undefined) return
-  const pool = book.subnet(subnet)
-  const index = poolIndex(subnet, address)
-  if (!pool.resting.has(address) && index < pool.cursor) pool.cursor = index
 }

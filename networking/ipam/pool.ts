@@ -23,6 +23,12 @@ export interface Pick {
   readonly cursor: bigint
 }
 
+/** Addresses from `first` to `last`, both included. */
+export interface AddressRange {
+  readonly first: Ip
+  readonly last: Ip
+}
+
 /** Index of the first address that containers may have: 0 is the network's, 1 is the node's. */
 export const firstIndex = 2n
 
@@ -46,6 +52,26 @@ export function poolIndex(subnet: Cidr, address: Ip): bigint {
 export function pickAddress(pool: PoolView): Pick | undefined {
   // The last search finds what was forgotten of a huge subnet's resting addresses.
   return pickFresh(pool, pool.cursor) ?? pickRested(pool) ?? pickFresh(pool, firstIndex)
+}
+
+/**
+ * Picks within ranges of one subnet: the first address that neither is used nor rests, else the first that rests.
+ * @returns undefined when all are used
+ */
+export function pickInRanges(pool: PoolView, ranges: readonly AddressRange[]): Ip | undefined {
+  let rested: Ip | undefined
+  const end = endIndex(pool.subnet)
+  for (const { first, last } of ranges) {
+    const start = poolIndex(pool.subnet, first)
+    for (let index = start < firstIndex ? firstIndex : start; index < end; index++) {
+      const address = cidrNth(pool.subnet, index)
+      if (index > poolIndex(pool.subnet, last)) break
+      if (pool.isUsed(address)) continue
+      if (!pool.resting.has(address)) return address
+      rested ??= address
+    }
+  }
+  return rested
 }
 
 /** Where the search for never-used addresses starts, from what is used and resting alone. */

@@ -140,7 +140,10 @@ t.test('one id from many sides at once', { skip: canMakeHosts }, async (t) => {
     /^add c1 10\.80\.1\.\d+ \[{"hostPort":8080,"containerPort":80,"protocol":"udp","hostIp":"127.0.0.1"}\]$/,
   )
   t.same(log.slice(1), ['remove c1'])
-  t.match(JSON.parse((await call('ADD', mapping, { ...mapping, hostPort: 8081 })).stdout), { code: 999, msg: 'no such port' })
+  t.match(JSON.parse((await call('ADD', mapping, { ...mapping, hostPort: 8081 })).stdout), {
+    code: 999,
+    msg: 'no such port',
+  })
   t.same([node.leases().list(), node.hostLinks()], [[], []], 'a failed mapping undoes all')
 })
 
