@@ -7,8 +7,10 @@ import { type Logger } from '../base/log.ts'
 import { applyDelta, diffSnapshots, isEmptyDelta } from '../model/delta.ts'
 import { type NodeName } from '../model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type SnapshotDelta } from '../model/snapshot.ts'
+import { type SubnetUsage } from '../model/usage.ts'
 import { channelOptions, firstAnswerMs, insecureChannel, pause, streamEnd } from './channel.ts'
 import { decodeDelta, decodeSnapshot } from './convert-snapshot.ts'
+import { encodeUsage } from './convert-usage.ts'
 import { type NodeMessage, NodesClient, type SnapshotMessage } from './gen/cluster.ts'
 
 /** From the snapshot that the node had to the one that it shall have. */
@@ -37,6 +39,8 @@ export interface WatchOptions {
 export interface SnapshotWatch extends AsyncIterable<SnapshotUpdate> {
   /** Tells the masters which version is wholly programmed, or why it is not. Again after each reconnect. */
   ack(version: number, problem?: string): void
+  /** Tells the masters how full this node's subnets are. The last word counts, also after a reconnect. */
+  reportUsage(usage: readonly SubnetUsage[]): void
 }
 
 type Call = ClientDuplexStream<NodeMessage, SnapshotMessage>
@@ -47,6 +51,7 @@ interface WatchState {
   /** Version to resume after; 0 asks for a full snapshot. */
   resumeAfter: number
   lastAck: NodeMessage | undefined
+  lastUsage: NodeMessage | undefined
   call: Call | undefined
 }
 
@@ -57,12 +62,17 @@ interface WatchState {
  */
 export function watchSnapshots(options: WatchOptions): SnapshotWatch {
   const current = options.resumeAfter ?? emptySnapshot
-  const state: WatchState = { current, resumeAfter: current.version, lastAck: undefined, call: undefined }
+  const nothingSaid = { lastAck: undefined, lastUsage: undefined, call: undefined }
+  const state: WatchState = { current, resumeAfter: current.version, ...nothingSaid }
   const ack = (version: number, problem?: string) => {
     state.lastAck = { body: { $case: 'applied', value: { version, problem: problem ?? '' } } }
     state.call?.write(state.lastAck)
   }
-  return { ack, [Symbol.asyncIterator]: () => follow(options, state) }
+  const reportUsage = (usage: readonly SubnetUsage[]) => {
+    state.lastUsage = { body: { $case: 'usage', value: encodeUsage(usage) } }
+    state.call?.write(state.lastUsage)
+  }
+  return { ack, reportUsage, [Symbol.asyncIterator]: () => follow(options, state) }
 }
 
 async function* follow(options: WatchOptions, state: WatchState): AsyncGenerator<SnapshotUpdate, void> {
@@ -104,6 +114,7 @@ async function* subscribe(
     const { resumeAfter } = state
     call.write({ body: { $case: 'hello', value: { nodeName, underlay, resumeAfter } } })
     if (state.lastAck !== undefined) call.write(state.lastAck)
+    if (state.lastUsage !== undefined) call.write(state.lastUsage)
     state.call = call
     for await (const message of messagesOf(call)) {
       stopWaiting()

@@ -24,6 +24,8 @@ export interface Offer {
   readonly role: string
   readonly resources: Resources
   readonly attributes: Readonly<Record<string, string>>
+  /** Containers that still fit there, by network; a network of which that is not known is left out. */
+  readonly freeAddresses?: Readonly<Record<string, number>>
 }
 
 /** What a framework may ask. Source: mesos, scheduler.proto, message Call. */

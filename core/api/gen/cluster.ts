@@ -140,7 +140,22 @@ export interface HealthChange {
 }
 
 export interface NodeMessage {
-  body: { $case: "hello"; value: Hello } | { $case: "applied"; value: Applied } | undefined;
+  body: { $case: "hello"; value: Hello } | { $case: "applied"; value: Applied } | //
+  /** all of the node's subnets; the next one replaces it */
+  { $case: "usage"; value: LeaseUsage } | undefined;
+}
+
+export interface LeaseUsage {
+  subnets: SubnetUsage[];
+}
+
+export interface SubnetUsage {
+  network: string;
+  subnet: string;
+  used: number;
+  resting: number;
+  /** resting ones included; at most 2^53 - 1 */
+  free: number;
 }
 
 export interface Hello {
@@ -1247,6 +1262,9 @@ export const NodeMessage: MessageFns<NodeMessage> = {
       case "applied":
         Applied.encode(message.body.value, writer.uint32(18).fork()).join();
         break;
+      case "usage":
+        LeaseUsage.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1278,6 +1296,150 @@ export const NodeMessage: MessageFns<NodeMessage> = {
             }
 
             message.body = { $case: "applied", value: Applied.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "usage", value: LeaseUsage.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeaseUsage(): LeaseUsage {
+  return { subnets: [] };
+}
+
+export const LeaseUsage: MessageFns<LeaseUsage> = {
+  encode(message: LeaseUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.subnets) {
+      SubnetUsage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.subnets.push(SubnetUsage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubnetUsage(): SubnetUsage {
+  return { network: "", subnet: "", used: 0, resting: 0, free: 0 };
+}
+
+export const SubnetUsage: MessageFns<SubnetUsage> = {
+  encode(message: SubnetUsage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.network !== "") {
+      writer.uint32(10).string(message.network);
+    }
+    if (message.subnet !== "") {
+      writer.uint32(18).string(message.subnet);
+    }
+    if (message.used !== 0) {
+      writer.uint32(24).uint32(message.used);
+    }
+    if (message.resting !== 0) {
+      writer.uint32(32).uint32(message.resting);
+    }
+    if (message.free !== 0) {
+      writer.uint32(40).uint64(message.free);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubnetUsage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubnetUsage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.network = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subnet = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.used = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.resting = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.free = longToNumber(reader.uint64());
             continue;
           }
         }
