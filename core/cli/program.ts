@@ -37,6 +37,7 @@ export function createProgram(): Command {
   addClusterCommands(program)
   addAppCommands(program)
   addViewCommands(program)
+  addNetworkCommands(program)
   return program
 }
 
@@ -97,21 +98,6 @@ function addViewCommands(program: Command): void {
   view('task', 'running tasks')
     .command('list')
     .action(lazy(async () => (await import('./commands/views.ts')).listTasks))
-  view('node', 'machines of the cluster')
-    .command('list')
-    .action(lazy(async () => (await import('./commands/views.ts')).listNodes))
-  const network = view('network', 'virtual networks')
-  network.command('list').action(lazy(async () => (await import('./commands/views.ts')).listNetworks))
-  network
-    .command('create')
-    .description('make a virtual network; its ranges are chosen where none are given')
-    .argument('<name>')
-    .option('--subnet <cidr...>', 'at most one IPv4 and one IPv6 range', [])
-    .action(lazy(async () => (await import('./commands/views.ts')).createNetwork))
-  network
-    .command('remove')
-    .argument('<name>')
-    .action(lazy(async () => (await import('./commands/views.ts')).removeNetwork))
   view('vip', 'virtual addresses and what is behind them')
     .command('list')
     .action(lazy(async () => (await import('./commands/views.ts')).listVips))
@@ -125,4 +111,36 @@ function addViewCommands(program: Command): void {
     .argument('[version]', 'default: the current one')
     .option('--timeout <seconds>', 'how long to wait', '30')
     .action(lazy(async () => (await import('./commands/views.ts')).converge))
+}
+
+function addNetworkCommands(program: Command): void {
+  const node = program.command('node').description('machines of the cluster: list, remove')
+  node.command('list').action(lazy(async () => (await import('./commands/views.ts')).listNodes))
+  node
+    .command('remove')
+    .description('forget a machine whose agent and node daemon have stopped for good; its subnets come back')
+    .argument('<name>')
+    .option('--no-wait', 'return at once')
+    .action(lazy(async () => (await import('./commands/node.ts')).removeNode))
+  const network = program.command('network').description('virtual networks: list, show, create, remove')
+  network.command('list').action(lazy(async () => (await import('./commands/network.ts')).listNetworks))
+  network
+    .command('show')
+    .description("used, free and resting addresses of each node's part")
+    .argument('<name>')
+    .action(lazy(async () => (await import('./commands/network.ts')).showNetwork))
+  network
+    .command('create')
+    .description('make a virtual network; its ranges and VNI are chosen where none are given')
+    .argument('<name>')
+    .option('--subnet <cidr...>', 'at most one IPv4 and one IPv6 range', [])
+    .option('--vni <number>', 'VXLAN network identifier')
+    .option('--no-wait', 'return at once')
+    .action(lazy(async () => (await import('./commands/network.ts')).createNetwork))
+  network
+    .command('remove')
+    .description('refused while a task, an app or a container uses it')
+    .argument('<name>')
+    .option('--no-wait', 'return at once')
+    .action(lazy(async () => (await import('./commands/network.ts')).removeNetwork))
 }

@@ -7,6 +7,8 @@ import { type AgentState } from './agents/state.ts'
 import { type Allocator } from './allocator/allocator.ts'
 import { type MasterIds } from './ids.ts'
 import { type Profile } from './networks/profile.ts'
+import { type RoomWatch } from './networks/room.ts'
+import { type UsageTable } from './networks/usage.ts'
 import { type Offers } from './offers/offers.ts'
 import { type Registrar } from './registry/registrar.ts'
 import { type AgentRecord } from './registry/state.ts'
@@ -69,6 +71,8 @@ export interface MasterContext {
   readonly keeper: SnapshotKeeper
   readonly publisher: Publisher
   readonly progress: Progress
+  readonly usage: UsageTable
+  readonly room: RoomWatch
   readonly allocator: Allocator
   readonly offers: Offers
   readonly tasks: TaskTable

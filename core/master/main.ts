@@ -14,6 +14,8 @@ const { join } = await import('node:path')
 const { systemClock } = await import('../base/clock.ts')
 const { errorMessage } = await import('../base/errors.ts')
 const { openLog } = await import('../base/log.ts')
+const { releaseStartupMemory } = await import('../base/memory.ts')
+const { networksOf } = await import('../services/match.ts')
 const { openServices } = await import('../services/services.ts')
 const { openSqliteStore } = await import('../store/sqlite.ts')
 const { openGrpcServer } = await import('./grpc/server.ts')
@@ -35,6 +37,9 @@ function packageVersion(): string {
   const parsed: unknown = JSON.parse(text)
   return typeof parsed === 'object' && parsed !== null && 'version' in parsed ? String(parsed.version) : 'unknown'
 }
+
+/** By then agents and nodes of a running cluster are back. */
+const settledMs = 5_000
 
 /** Opens everything; what is opened is in `closers`, also when a later part fails. */
 async function serve(
@@ -70,11 +75,17 @@ async function serve(
   closers.push(() => services.close())
   const grpc = await openGrpcServer(context, flags.grpcListen)
   closers.push(() => grpc.close())
-  const routes = masterRoutes({ context, version: packageVersion(), advertised: () => advertised })
+  const appsOf = (network: string) =>
+    [...services.api.world.apps()]
+      .map(({ definition }) => definition)
+      .filter((app) => networksOf(app).includes(network))
+      .map(({ id }) => id)
+  const routes = masterRoutes({ context, version: packageVersion(), advertised: () => advertised, appsOf })
   const http = await openHttpServer(flags.httpListen, underlay, [routes, services.routes])
   closers.push(() => http.close())
   advertised = http.advertised
   const { term } = leadership
+  systemClock.after(settledMs, releaseStartupMemory)
   log.info({ http: advertised, grpcPort: grpc.port, term, version: context.keeper.version() }, 'master serving')
 }
 

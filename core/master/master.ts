@@ -13,6 +13,8 @@ import { openIds } from './ids.ts'
 import { decideCreateNetwork } from './networks/networks.ts'
 import { decideNode } from './networks/nodes.ts'
 import { type Profile } from './networks/profile.ts'
+import { roomOfAgent, watchRoom } from './networks/room.ts'
+import { openUsageTable } from './networks/usage.ts'
 import { openOffers } from './offers/offers.ts'
 import { openRegistrar, readRegistry } from './registry/registrar.ts'
 import { openKeeper } from './snapshot/keeper.ts'
@@ -104,6 +106,8 @@ function assemble(
   const agents = new Map<AgentId, AgentEntry>()
   const frameworks = new Map<FrameworkId, FrameworkEntry>()
   const allocator = openAllocator(random)
+  const usage = openUsageTable()
+  const places = { agents, usage, registrar: parts.registrar, tasks: parts.tasks }
   const counters = {
     taskUpdates: 0,
     offersMade: 0,
@@ -115,9 +119,9 @@ function assemble(
   }
   const agentFacts = (agentId: AgentId) => {
     const entry = agents.get(agentId)
-    return entry?.link === undefined
-      ? undefined
-      : { hostname: entry.record.nodeName, attributes: entry.record.attributes }
+    if (entry?.link === undefined) return undefined
+    const freeAddresses = Object.fromEntries(roomOfAgent(places, agentId))
+    return { hostname: entry.record.nodeName, attributes: entry.record.attributes, freeAddresses }
   }
   const offers = openOffers({
     ...{ allocator, ids, clock, soon, agentFacts },
@@ -127,9 +131,11 @@ function assemble(
     },
   })
   const progress = openProgress({ keeper: parts.keeper, clock, waitedFor: () => waitedFor(context) })
+  const room = watchRoom({ ...places, allocator, offers })
+  usage.onChange((node) => room.node(node))
   const context: MasterContext = {
     ...parts,
-    ...{ ids, clock, agents, frameworks, allocator, counters, offers, progress },
+    ...{ ids, clock, agents, frameworks, allocator, counters, offers, progress, usage, room },
     term: options.leadership.term,
     self: options.nodeName,
     profile: options.profile,

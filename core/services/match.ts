@@ -5,7 +5,10 @@ import { type AppDefinition } from './app.ts'
 import { fulfils, type Place } from './constraints.ts'
 import { appPorts, assignHostPorts } from './ports.ts'
 
-/** Why an offer was not used, in the order of the checks. Source: marathon, NoOfferMatchReason. */
+/**
+ * Why an offer was not used, in the order of the checks. Source: marathon, NoOfferMatchReason;
+ * `InsufficientAddresses` is ours: the node's part of a network of the app has no free address.
+ */
 export const rejectReasons = [
   'UnfulfilledRole',
   'UnfulfilledConstraint',
@@ -14,6 +17,7 @@ export const rejectReasons = [
   'InsufficientCpus',
   'InsufficientMemory',
   'InsufficientDisk',
+  'InsufficientAddresses',
   'InsufficientPorts',
   'DeclinedScarceResources',
 ] as const
@@ -28,6 +32,8 @@ export interface OfferPool {
   readonly place: Place
   readonly offerIds: readonly OfferId[]
   readonly resources: Resources
+  /** Containers that still fit on the agent's node, by network; one of which that is not known is left out. */
+  readonly freeAddresses?: Readonly<Record<string, number>>
 }
 
 /** What an instance of an app takes of an offer, or the first reason why the offer will not do. */
@@ -60,6 +66,7 @@ export function matchOffer(
   if (want.cpuMillis > have.cpuMillis) return reject('InsufficientCpus')
   if (want.memMb > have.memMb) return reject('InsufficientMemory')
   if (want.diskMb > have.diskMb) return reject('InsufficientDisk')
+  if (networksOf(app).some((name) => (pool.freeAddresses?.[name] ?? 1) < 1)) return reject('InsufficientAddresses')
   const hostPorts = assignHostPorts(appPorts(app), have.ports, seed)
   if (hostPorts === undefined) return reject('InsufficientPorts')
   const ports = portsToRanges([...new Set(hostPorts.filter((port) => port !== undefined))])
@@ -67,21 +74,35 @@ export function matchOffer(
   return containsResources(have, resources) ? { kind: 'match', resources, hostPorts } : reject('InsufficientPorts')
 }
 
+/** Names of the virtual networks that each instance of the app takes an address of. */
+export function networksOf({ networks }: Pick<AppDefinition, 'networks'>): readonly string[] {
+  return networks.flatMap(({ mode, name }) => (mode === 'container' && name !== undefined ? [name] : []))
+}
+
 function reject(reason: RejectReason): MatchResult {
   return { kind: 'reject', reason }
+}
+
+function room(freeAddresses: Offer['freeAddresses']): Pick<OfferPool, 'freeAddresses'> {
+  return freeAddresses === undefined ? {} : { freeAddresses }
 }
 
 /** Offers by agent and role. */
 export function poolOffers(offers: Iterable<Offer>): readonly OfferPool[] {
   const pools = new Map<string, OfferPool>()
-  for (const { id, agentId, hostname, role, attributes, resources } of offers) {
+  for (const { id, agentId, hostname, role, attributes, resources, freeAddresses } of offers) {
     const key = `${agentId} ${role}`
     const pool = pools.get(key)
     pools.set(
       key,
       pool === undefined
-        ? { agentId, role, place: { hostname, attributes }, offerIds: [id], resources }
-        : { ...pool, offerIds: [...pool.offerIds, id], resources: addResources(pool.resources, resources) },
+        ? { agentId, role, place: { hostname, attributes }, offerIds: [id], resources, ...room(freeAddresses) }
+        : {
+            ...pool,
+            offerIds: [...pool.offerIds, id],
+            resources: addResources(pool.resources, resources),
+            ...room(freeAddresses), // of the same node: the later offer knows better
+          },
     )
   }
   return [...pools.values()]

@@ -4,7 +4,7 @@ import { type AppRecord } from './app.ts'
 import { type Place } from './constraints.ts'
 import { type AppId } from './ids.ts'
 import { type Instance, isActive } from './instance.ts'
-import { matchOffer, type OfferPool, type RejectReason } from './match.ts'
+import { matchOffer, networksOf, type OfferPool, type RejectReason } from './match.ts'
 
 /** Instances of an app that wait for a place. */
 export interface Demand {
@@ -32,6 +32,7 @@ export interface Placing {
 interface OpenPool {
   readonly pool: OfferPool
   free: Resources
+  freeAddresses: OfferPool['freeAddresses']
 }
 
 /**
@@ -39,7 +40,11 @@ interface OpenPool {
  * most cpu free: so that apps of one instance spread too. `seed` starts the choice of host ports.
  */
 export function placeDemands(demands: readonly Demand[], pools: readonly OfferPool[], seed: number): Placing {
-  const open: readonly OpenPool[] = pools.map((pool) => ({ pool, free: pool.resources }))
+  const open: readonly OpenPool[] = pools.map((pool) => ({
+    pool,
+    free: pool.resources,
+    freeAddresses: pool.freeAddresses,
+  }))
   const placements: Placement[] = []
   const rejections = new Map<AppId, ReadonlyMap<AgentId, RejectReason>>()
   for (const demand of demands) {
@@ -64,19 +69,27 @@ function placeApp(
   while (placements.length < count) {
     const best = bestPool(open, rejected, onAgent)
     if (best === undefined) break
-    const pool = { ...best.pool, resources: best.free }
+    const { freeAddresses } = best
+    const pool = { ...best.pool, resources: best.free, ...(freeAddresses === undefined ? {} : { freeAddresses }) }
     const result = matchOffer(record.definition, pool, { running, seed: seed + placements.length })
     if (result.kind === 'reject') {
       rejected.set(best, result.reason)
       continue
     }
     best.free = subtractResources(best.free, result.resources)
+    best.freeAddresses = takeAddresses(freeAddresses, networksOf(record.definition))
     running.push(pool.place)
     onAgent.set(pool.agentId, (onAgent.get(pool.agentId) ?? 0) + 1)
     placements.push({ record, pool: best.pool, resources: result.resources, hostPorts: result.hostPorts })
     forgetConstraints(rejected)
   }
   return { placements, rejections: new Map([...rejected].map(([{ pool }, reason]) => [pool.agentId, reason])) }
+}
+
+function takeAddresses(free: OfferPool['freeAddresses'], networks: readonly string[]): OfferPool['freeAddresses'] {
+  if (free === undefined) return undefined
+  const taken = networks.flatMap((name) => (name in free ? [[name, (free[name] ?? 0) - 1] as const] : []))
+  return { ...free, ...Object.fromEntries(taken) }
 }
 
 function bestPool(

@@ -29,11 +29,11 @@ import { cniHandler } from './cni-handler.ts'
 import { drainDelQueue } from './cni-queue.ts'
 import { openCniServer } from './cni-server.ts'
 import { sweepAttachments } from './cni-sweep.ts'
-import { type CniView } from './cni-view.ts'
 import { desiredConflists, writeConflists } from './conflists.ts'
 import { followCluster } from './follow.ts'
 import { type NetFlags, parseNetFlags } from './options.ts'
 import { Pipeline } from './pipeline.ts'
+import { observedLeases, openUsageReporter, type UsageOptions } from './usage.ts'
 import { cniView } from './view.ts'
 
 interface Ground {
@@ -66,9 +66,11 @@ async function openPipeline({ flags, log, routes }: Ground, names: NamesStage): 
   ])
 }
 
-async function openCni({ flags, log, signal }: Ground, view: () => CniView) {
+async function openCni({ flags, log, signal }: Ground, { view, report }: Pick<UsageOptions, 'view' | 'report'>) {
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  const leases = await openLeases({ path: join(flags.stateDir, 'leases'), bootId, log })
+  const opened = await openLeases({ path: join(flags.stateDir, 'leases'), bootId, log })
+  const usage = openUsageReporter({ leases: opened, view, report, clock: systemClock })
+  const leases = observedLeases(opened, usage.changed)
   const kernel = openAttachKernel()
   const deps = { leases, kernel, view, log }
   const handler = cniHandler(deps)
@@ -76,7 +78,9 @@ async function openCni({ flags, log, signal }: Ground, view: () => CniView) {
   await drainDelQueue({ socketPath: flags.socket, handler, log }, { signal })
   const server = await openCniServer({ socketPath: flags.socket, handler, log })
   return {
+    changed: usage.changed,
     close: async () => {
+      usage.close()
       await server.close()
       await leases.close()
       kernel.close()
@@ -101,13 +105,14 @@ async function run(ground: Ground): Promise<void> {
   if (known !== undefined) await adopt(pipeline, known, ground)
   const dns = await openDnsServer({ addresses: [parseIp(dnsAddress)], port: 53, zones: names.zones, log })
   const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
-  const cni = await openCni(ground, () => cniView(pipeline.current, node))
+  const resume = known === undefined ? {} : { resumeAfter: known }
+  const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
+  const cni = await openCni(ground, { view: () => cniView(pipeline.current, node), report: watch.reportUsage })
   const onApplied = (snapshot: ClusterSnapshot) => {
     cache.save(snapshot)
     writeConflists(flags.cniConfDir, desiredConflists(snapshot, flags.socket))
+    cni.changed()
   }
-  const resume = known === undefined ? {} : { resumeAfter: known }
-  const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
   log.info({ node: nodeName }, 'node daemon ready')
   await followCluster({ watch, pipeline, onApplied, clock: systemClock, log, signal })
   await Promise.allSettled([cni.close(), dns.close()])

@@ -33,32 +33,6 @@ export async function listNodes(globals: GlobalOptions): Promise<void> {
   print(nodes, () => formatTable(['NODE', 'UNDERLAY', 'AGENT', 'VERSION', 'SUBNETS'], nodes.map(row)), globals)
 }
 
-/** `weft network list`. */
-export async function listNetworks(globals: GlobalOptions): Promise<void> {
-  const networks = await recordsOf(targetApi(globals), '/weft/v1/networks', 'networks')
-  const row = (network: Row) => {
-    const nodes = Array.isArray(network['nodes']) ? network['nodes'].length : 0
-    return [...texts(network, ['name', 'vni', 'subnets']), String(nodes), ...texts(network, ['tasks'])]
-  }
-  print(networks, () => formatTable(['NETWORK', 'VNI', 'SUBNETS', 'NODES', 'TASKS'], networks.map(row)), globals)
-}
-
-/** `weft network create NAME`. */
-export async function createNetwork(
-  globals: GlobalOptions & { subnet: readonly string[] },
-  name: string,
-): Promise<void> {
-  const body = globals.subnet.length === 0 ? { name } : { name, subnets: globals.subnet }
-  const { body: network } = await targetApi(globals).send('POST', '/weft/v1/networks', body)
-  print(network, () => `network ${name} is created`, globals)
-}
-
-/** `weft network remove NAME`. */
-export async function removeNetwork(globals: GlobalOptions, name: string): Promise<void> {
-  const { body } = await targetApi(globals).send('DELETE', `/weft/v1/networks/${encodeURIComponent(name)}`)
-  print(body, () => `network ${name} is removed`, globals)
-}
-
 /** `weft vip list`: what the snapshot wants of every node. */
 export async function listVips(globals: GlobalOptions): Promise<void> {
   const snapshot = await readSnapshot(targetApi(globals))

@@ -32,6 +32,8 @@ export interface Allocator {
   refuse(grant: Grant, untilMs: number): void
   /** Drops a framework's refusals. */
   clearFilters(frameworkId: FrameworkId): void
+  /** Drops everybody's refusals of an agent: it has something that it had not. */
+  clearAgentFilters(agentId: AgentId): void
   /** Grants what is free on these agents: to each one everything, the neediest first. */
   allocate(agentIds: Iterable<AgentId>, nowMs: number): readonly Grant[]
   expireFilters(nowMs: number): ReadonlySet<AgentId>
@@ -84,6 +86,7 @@ export function openAllocator(random: () => number): Allocator {
     recover: (grant) => give(tables, grant),
     refuse: (grant, untilMs) => filters.add({ ...grant, untilMs }),
     clearFilters: (frameworkId) => filters.clear(frameworkId),
+    clearAgentFilters: (agentId) => filters.removeAgent(agentId),
     allocate: (agentIds, nowMs) => allocate(tables, shuffled([...agentIds], random), nowMs),
     expireFilters: (nowMs) => filters.expire(nowMs),
     nextExpiryMs: () => filters.nextExpiryMs(),

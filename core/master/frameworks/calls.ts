@@ -5,6 +5,7 @@ import { type Offer, type SchedulerCall } from '../../model/scheduler.ts'
 import { type TaskInfo, type TaskState } from '../../model/task.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { acknowledge, ensureVips, forward, killTask, putTask } from '../tasks/tasks.ts'
+import { roomOfAgent } from '../networks/room.ts'
 import { decideVips } from '../networks/vips.ts'
 import { masterStatus } from '../tasks/state.ts'
 import { type LaunchVerdicts, validateLaunches } from '../tasks/validate.ts'
@@ -93,6 +94,7 @@ function judgeLaunches(
     agentId,
     networks,
     nodeNetworks: new Set(shares.map(({ network }) => network)),
+    room: roomOfAgent(context, agentId),
     isTaskIdUsed: ({ taskId }) => context.tasks.get(taskId) !== undefined,
     checkVips: (names) => {
       const wanted = { framework: framework.info.name, names }

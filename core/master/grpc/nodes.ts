@@ -1,11 +1,13 @@
 import { type ServerDuplexStream } from '@grpc/grpc-js'
 import { encodeDelta, encodeSnapshot } from '../../api/convert-snapshot.ts'
-import { type Hello, type NodeMessage, type SnapshotMessage } from '../../api/gen/cluster.ts'
+import { decodeUsage } from '../../api/convert-usage.ts'
+import { type Hello, type LeaseUsage, type NodeMessage, type SnapshotMessage } from '../../api/gen/cluster.ts'
 import { parsed } from '../../api/parse.ts'
 import { AppError, errorMessage } from '../../base/errors.ts'
 import { type Ip, parseIp } from '../../base/ip.ts'
 import { type NodeName, parseNodeName } from '../../model/ids.ts'
 import { type SnapshotDelta } from '../../model/snapshot.ts'
+import { type SubnetUsage } from '../../model/usage.ts'
 import { type MasterContext } from '../context.ts'
 import { decideNode } from '../networks/nodes.ts'
 import { type Subscription } from '../snapshot/keeper.ts'
@@ -21,7 +23,11 @@ interface Stream {
   subscription: Subscription | undefined
   /** An acknowledgement that came before the subscription was made. */
   early: { readonly version: number; readonly problem: string } | undefined
+  /** The same for the usage of its subnets. */
+  earlyUsage: readonly SubnetUsage[] | undefined
 }
+
+const nothingEarly = { early: undefined, earlyUsage: undefined } as const
 
 /** Serves `Nodes.Subscribe` of all nodes; a node's newer stream ends its older one. */
 export function openNodeStreams(context: MasterContext): (call: Call) => void {
@@ -68,9 +74,19 @@ export function openNodeStreams(context: MasterContext): (call: Call) => void {
       if (older !== undefined) end(older)
       context.progress.connected(name)
       if (stream.early !== undefined) context.progress.applied(name, stream.early.version, stream.early.problem)
+      if (stream.earlyUsage !== undefined) context.usage.set(name, stream.earlyUsage)
       const send = (mail: SnapshotMail) => stream.call.write(encode(mail))
       stream.subscription = context.keeper.subscribe(hello.resumeAfter, send)
       context.log.info({ node: name, resumeAfter: hello.resumeAfter }, 'node subscribed')
+    } catch (error) {
+      refuse(stream, error)
+    }
+  }
+  const takeUsage = (stream: Stream, proto: LeaseUsage) => {
+    try {
+      const usage = decodeUsage(proto)
+      if (stream.node === undefined) stream.earlyUsage = usage
+      else context.usage.set(stream.node, usage)
     } catch (error) {
       refuse(stream, error)
     }
@@ -82,10 +98,12 @@ export function openNodeStreams(context: MasterContext): (call: Call) => void {
     } else if (body?.$case === 'applied') {
       if (stream.node === undefined) stream.early = body.value
       else context.progress.applied(stream.node, body.value.version, body.value.problem)
+    } else if (body?.$case === 'usage') {
+      takeUsage(stream, body.value)
     }
   }
   return (call) => {
-    const stream: Stream = { call, state: 'new', node: undefined, subscription: undefined, early: undefined }
+    const stream: Stream = { call, state: 'new', node: undefined, subscription: undefined, ...nothingEarly }
     call.on('data', (message: NodeMessage) => receive(stream, message))
     call.on('drain', () => stream.subscription?.drained())
     const cancel = context.clock.after(firstMessageMs, () => (stream.state === 'new' ? end(stream) : undefined))

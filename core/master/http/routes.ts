@@ -1,20 +1,17 @@
 import { type FastifyInstance, type FastifyPluginAsync, type FastifyReply } from 'fastify'
 import { z } from 'zod'
-import { parseCidr } from '../../base/cidr.ts'
 import { AppError, errorMessage, hasCode } from '../../base/errors.ts'
-import { type NetworkName, parseNetworkName, parseNodeName } from '../../model/ids.ts'
+import { parseNodeName } from '../../model/ids.ts'
 import { forgetAgent } from '../agents/liveness.ts'
 import { type MasterContext } from '../context.ts'
-import { decideCreateNetwork, decideRemoveNetwork, unknownNetwork } from '../networks/networks.ts'
-import { decideRemoveNode } from '../networks/nodes.ts'
-import { holdsResources } from '../tasks/tasks.ts'
+import { decideFillShares, decideRemoveNode } from '../networks/nodes.ts'
 import { metricsText } from './metrics.ts'
 import { mesosState } from './mesos-state.ts'
-import { agentView, networkView, nodeView, snapshotView, taskView } from './views.ts'
+import { type NetworkRoutesOptions, networkRoutes } from './networks.ts'
+import { agentView, nodeView, snapshotView, taskView } from './views.ts'
 
 /** What the routes need beside the master. */
-export interface RoutesOptions {
-  readonly context: MasterContext
+export interface RoutesOptions extends NetworkRoutesOptions {
   readonly version: string
   /** `address:port` that Mesos clients are told as the leader's. */
   readonly advertised: () => string
@@ -26,26 +23,6 @@ const convergeQuery = z.object({
   version: z.coerce.number().int().nonnegative().optional(),
   timeoutMs: z.coerce.number().int().min(0).max(longestWaitMs).default(0),
 })
-
-const subnet = z.string().transform((text, refinement) => {
-  try {
-    return parseCidr(text)
-  } catch (error) {
-    refinement.addIssue({ code: 'custom', message: errorMessage(error) })
-    return z.NEVER
-  }
-})
-
-const networkName = z.string().transform((text, refinement) => {
-  try {
-    return parseNetworkName(text)
-  } catch (error) {
-    refinement.addIssue({ code: 'custom', message: errorMessage(error) })
-    return z.NEVER
-  }
-})
-
-const networkBody = z.strictObject({ name: networkName, subnets: z.array(subnet).min(1).max(2).optional() })
 
 /** The master's own HTTP interface, `/weft/v1` and what Mesos clients look for. */
 export function masterRoutes(options: RoutesOptions): FastifyPluginAsync {
@@ -67,9 +44,6 @@ function readRoutes(app: FastifyInstance, { context, version }: RoutesOptions): 
     agents: [...agents.values()].map((agent) => agentView(context, agent)),
   }))
   app.get('/weft/v1/tasks', async () => ({ tasks: [...tasks.all()].map((task) => taskView(context, task)) }))
-  app.get('/weft/v1/networks', async () => ({
-    networks: [...registrar.state.networks.values()].map((network) => networkView(context, network)),
-  }))
   app.get('/weft/v1/vips', async () => ({ vips: [...keeper.vips.values.values()] }))
   app.get('/weft/v1/snapshot', async () => snapshotView(keeper.view()))
   app.get('/health', async () => ({ healthy: true }))
@@ -81,7 +55,7 @@ function readRoutes(app: FastifyInstance, { context, version }: RoutesOptions): 
   })
   app.delete<{ Params: { name: string } }>('/weft/v1/nodes/:name', async ({ params }, reply) => {
     await removeNode(context, params.name)
-    return reply.code(204).send()
+    return reply.code(200).send({ version: context.keeper.flush() })
   })
 }
 
@@ -93,34 +67,10 @@ async function removeNode(context: MasterContext, text: string): Promise<void> {
     throw new AppError('ERR_MASTER_NODE_IN_USE', `node "${name}" is connected: stop its agent and node daemon first`)
   }
   await context.registrar.apply(decideRemoveNode(name))
+  context.usage.forget(name)
+  context.progress.forget(name)
   if (agent !== undefined) forgetAgent(context, agent.record.id, 'removed')
-}
-
-function networkRoutes(app: FastifyInstance, { context }: RoutesOptions): void {
-  app.post('/weft/v1/networks', async ({ body }, reply) => {
-    const { name, subnets } = networkBody.parse(body)
-    const wish = subnets === undefined ? { name } : { name, subnets }
-    await context.registrar.apply(decideCreateNetwork(context.profile, wish))
-    const network = context.registrar.state.networks.get(name)
-    if (network === undefined) throw unknownNetwork(name)
-    const version = context.keeper.flush()
-    return reply.code(201).send({ ...networkView(context, network), version })
-  })
-  app.delete<{ Params: { name: string } }>('/weft/v1/networks/:name', async ({ params }, reply) => {
-    const name = networkName.parse(params.name)
-    const users = usersOf(context, name)
-    if (users.length > 0) {
-      const message = `network "${name}" is used by ${users.length} tasks: ${users.slice(0, 10).join(', ')}`
-      return reply.code(409).send({ message, tasks: users })
-    }
-    await context.registrar.apply(decideRemoveNetwork(name))
-    return reply.code(200).send({ version: context.keeper.flush() })
-  })
-}
-
-function usersOf({ tasks }: MasterContext, name: NetworkName): readonly string[] {
-  const users = [...tasks.all()].filter((task) => task.info.networks.some((request) => request.name === name))
-  return users.filter(holdsResources).map(({ info }) => info.taskId)
+  await context.registrar.apply(decideFillShares(context.profile))
 }
 
 function convergeRoute(app: FastifyInstance, { context }: RoutesOptions): void {
@@ -150,6 +100,8 @@ const statusOfCode: Readonly<Record<string, number>> = {
   ERR_MASTER_NETWORK_SUBNET: 422,
   ERR_MASTER_NETWORK_EXISTS: 409,
   ERR_MASTER_NETWORK_OVERLAP: 409,
+  ERR_MASTER_NETWORK_VNI: 409,
+  ERR_MASTER_NETWORK_IN_USE: 409,
   ERR_MASTER_NETWORKS_EXHAUSTED: 409,
   ERR_MASTER_NODE_IN_USE: 409,
   ERR_MASTER_NETWORK_UNKNOWN: 404,
@@ -169,7 +121,7 @@ function answerError(error: unknown, reply: FastifyReply): FastifyReply {
   }
   if (error instanceof AppError) {
     const status = statusOfCode[error.code] ?? 500
-    return reply.code(status).send({ message: error.message, code: error.code })
+    return reply.code(status).send({ message: error.message, code: error.code, ...error.details })
   }
   if (hasCode(error, 'ABORT_ERR')) return reply.code(499).send({ message: 'the client went away' })
   const status = typeof error === 'object' && error !== null && 'statusCode' in error ? Number(error.statusCode) : 500

@@ -60,10 +60,15 @@ export function taskView(context: MasterContext, task: MasterTask) {
   }
 }
 
-/** A network and how much of it the nodes have. */
-export function networkView({ registrar, tasks }: MasterContext, network: Network) {
+/** A network, and each node's part of it; `usage` where the node has told it. */
+export function networkView({ registrar, tasks, usage }: MasterContext, network: Network) {
   const nodes = [...registrar.state.nodes.values()].flatMap(({ name, subnets }) =>
-    subnets.filter((share) => share.network === network.name).map((share) => ({ node: name, subnets: share.subnets })),
+    subnets
+      .filter((share) => share.network === network.name)
+      .map((share) => {
+        const told = usage.of(name).flatMap(({ network: of, ...one }) => (of === network.name ? [one] : []))
+        return { node: name, subnets: share.subnets, ...(told.length === 0 ? {} : { usage: told }) }
+      }),
   )
   const users = [...tasks.all()].filter(({ info }) => info.networks.some(({ name }) => name === network.name))
   return { ...network, nodes, tasks: users.length }

@@ -13,6 +13,8 @@ export interface NetworkWish {
   readonly name: NetworkName
   /** At most one for each IP version; absent: one from the profile's pool. */
   readonly subnets?: readonly Cidr[]
+  /** Absent: the lowest free one. */
+  readonly vni?: number
 }
 
 /** Addresses that mean something else on every machine. Sources: RFC 6890, networking/protocol.ts (gateway, DNS). */
@@ -30,7 +32,7 @@ const reservedRanges: readonly (readonly [string, string])[] = [
 /**
  * Makes a network, and its part on every node.
  * @throws ERR_MASTER_NETWORK_EXISTS, ERR_MASTER_NETWORK_OVERLAP (names both), ERR_MASTER_NETWORK_SUBNET (a prefix that
- *   can't be used), ERR_MASTER_NETWORKS_EXHAUSTED
+ *   can't be used), ERR_MASTER_NETWORK_VNI, ERR_MASTER_NETWORKS_EXHAUSTED
  */
 export function decideCreateNetwork(profile: Profile, wish: NetworkWish): Decide {
   return (state) => {
@@ -39,7 +41,11 @@ export function decideCreateNetwork(profile: Profile, wish: NetworkWish): Decide
     }
     const subnets = wish.subnets ?? defaultSubnets(profile, state)
     validateSubnets(profile, state, subnets)
-    const network: Network = { name: wish.name, vni: freeVni(state), subnets }
+    const network: Network = {
+      name: wish.name,
+      vni: wish.vni === undefined ? freeVni(state) : unusedVni(state, wish.vni),
+      subnets,
+    }
     const nodes = new Map<NodeRecord['name'], NodeRecord>()
     for (const node of state.nodes.values()) {
       const share = nodeSubnets(profile, network, [...state.nodes.values(), ...nodes.values()])
@@ -69,9 +75,21 @@ export function unknownNetwork(name: string): AppError {
   return new AppError('ERR_MASTER_NETWORK_UNKNOWN', `there is no network "${name}"`)
 }
 
+/** Two VNIs that are equal modulo this have one id of nexthop objects: networking/overlay/remote-ids.ts. */
+const vniModulus = 2 ** 16
+
+function unusedVni({ networks }: RegistryState, vni: number): number {
+  for (const other of networks.values()) {
+    if (other.vni % vniModulus !== vni % vniModulus) continue
+    const what = other.vni === vni ? 'the VNI' : `equal modulo ${vniModulus} to ${other.vni}, the VNI`
+    throw new AppError('ERR_MASTER_NETWORK_VNI', `${vni} is ${what} of network "${other.name}": choose another`)
+  }
+  return vni
+}
+
 function freeVni({ networks }: RegistryState): number {
-  const used = new Set([...networks.values()].map(({ vni }) => vni))
-  const vni = lowestFree(used, firstVni, 2 ** 24)
+  const used = new Set([...networks.values()].map(({ vni }) => vni % vniModulus))
+  const vni = lowestFree(used, firstVni, vniModulus)
   if (vni === undefined) throw exhausted('all VXLAN network identifiers are in use')
   return vni
 }

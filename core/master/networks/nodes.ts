@@ -71,6 +71,25 @@ export function decideRemoveNode(name: NodeName): Decide {
   }
 }
 
+/** Gives a part of each network to the nodes that have none because all were given away, as far as there are any now. */
+export function decideFillShares(profile: Profile): Decide {
+  return ({ nodes, networks }) => {
+    const all = new Map(nodes)
+    const change = new Map<NodeName, NodeRecord>()
+    for (const network of networks.values()) {
+      for (const node of [...all.values()]) {
+        if (node.subnets.some((share) => share.network === network.name)) continue
+        const share = nodeSubnets(profile, network, [...all.values()])
+        if (share === undefined) break
+        const next = { ...node, subnets: [...node.subnets, share] }
+        all.set(node.name, next)
+        change.set(node.name, next)
+      }
+    }
+    return { nodes: change }
+  }
+}
+
 function freeVtep(range: Cidr, nodes: readonly NodeRecord[]): Ip {
   const address = lowestFreeAddress(range, new Set(nodes.flatMap(({ vtep }) => vtep.addresses)))
   if (address === undefined) {

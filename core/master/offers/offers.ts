@@ -33,7 +33,7 @@ export interface OffersOptions {
   readonly ids: MasterIds
   readonly clock: Clock
   readonly soon: (task: () => void) => void
-  readonly agentFacts: (agentId: AgentId) => Pick<Offer, 'hostname' | 'attributes'> | undefined
+  readonly agentFacts: (agentId: AgentId) => Pick<Offer, 'hostname' | 'attributes' | 'freeAddresses'> | undefined
   readonly deliver: (frameworkId: FrameworkId, event: SchedulerEvent) => void
 }
 

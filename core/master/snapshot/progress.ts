@@ -9,6 +9,8 @@ export interface Progress {
   disconnected(node: NodeName): void
   applied(node: NodeName, version: number, problem: string): void
   of(node: NodeName): NodeProgress
+  /** The node is no part of the cluster any more. */
+  forget(node: NodeName): void
   /** How long no daemon of the node has been connected; 0 while one is. */
   silentForMs(node: NodeName): number
   /** Has `version` reached every node now? */
@@ -96,6 +98,10 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       wake()
     },
     of,
+    forget: (node) => {
+      entries.delete(node)
+      wake()
+    },
     silentForMs: (node) => {
       const { connected, seenMs } = entries.get(node) ?? unknownNode()
       return connected ? 0 : clock.monotonicMs() - seenMs

@@ -22,6 +22,7 @@ export function putTask(context: MasterContext, task: MasterTask): void {
   const running = node === undefined ? undefined : runningTask(task, { node, agentId, framework })
   if (running !== undefined) ensureVips(context, task)
   context.publisher.task(taskId, running)
+  context.room.task(task)
 }
 
 /** Enters a task of the table that an earlier master cached. One whose agent is not in the registry any more is dropped. */
@@ -43,6 +44,7 @@ export function dropTask(context: MasterContext, task: MasterTask): void {
   account(context, context.tasks.get(task.info.taskId), undefined)
   context.tasks.delete(task.info.taskId)
   context.publisher.task(task.info.taskId, undefined)
+  context.room.task(task)
 }
 
 function account({ allocator, offers }: MasterContext, before?: MasterTask, after?: MasterTask): void {

@@ -13,6 +13,8 @@ export interface LaunchContext {
   readonly networks: ReadonlyMap<NetworkName, Network>
   /** Networks that the agent's node has a part of. */
   readonly nodeNetworks: ReadonlySet<NetworkName>
+  /** Containers that still fit on the node, by network; one of which that is not known is left out. */
+  readonly room?: ReadonlyMap<NetworkName, number>
   readonly isTaskIdUsed: (info: TaskInfo) => boolean
   /** Throws when one of the VIPs can't have an address. */
   readonly checkVips: (names: readonly string[]) => void
@@ -31,18 +33,28 @@ export function validateLaunches(launches: readonly TaskInfo[], context: LaunchC
   const accepted: TaskInfo[] = []
   const refused: { info: TaskInfo; problem: string }[] = []
   const ids = new Set<string>()
+  const room = new Map(context.room)
+  const checks = { ...context, room }
   let left = context.offered
   for (const info of launches) {
-    const problem = ids.has(info.taskId) ? 'the task id is used twice in one call' : findProblem(info, left, context)
+    const problem = ids.has(info.taskId) ? 'the task id is used twice in one call' : findProblem(info, left, checks)
     ids.add(info.taskId)
     if (problem === undefined) {
       accepted.push(info)
       left = subtractResources(left, info.resources)
+      takeRoom(room, info)
     } else {
       refused.push({ info, problem })
     }
   }
   return { accepted, refused, left }
+}
+
+function takeRoom(room: Map<NetworkName, number>, { networks }: TaskInfo): void {
+  for (const { name } of networks) {
+    const before = room.get(name)
+    if (before !== undefined) room.set(name, before - 1)
+  }
 }
 
 function findProblem(info: TaskInfo, left: Resources, context: LaunchContext): string | undefined {
@@ -69,6 +81,7 @@ function findNetworkProblem({ networks }: TaskInfo, context: LaunchContext): str
       const lengths = network.subnets.map((subnet) => `/${cidrParts(subnet).length}`)
       return `the agent's node has no part of network "${name}": its ${lengths.join(' and ')} is used up`
     }
+    if ((context.room?.get(name) ?? 1) < 1) return `the agent's node has no free address of network "${name}"`
   }
   return undefined
 }
