@@ -1,14 +1,13 @@
 import { type NodeName } from '../core/model/ids.ts'
 import { type ClusterSnapshot } from '../core/model/snapshot.ts'
-import { labelsOf, nameOfLabels } from './dns/name.ts'
 import { formatType } from './dns/presentation.ts'
 import { taskHash } from './dns/task-hash.ts'
-import { directoryDomain, type NamesConfig, namesConfig, spartanDomain } from './records/config.ts'
-import { nameServerName } from './records/generate.ts'
+import { type NamesConfig, namesConfig } from './records/config.ts'
 import { openRecordIndex } from './records/record-index.ts'
 import { type RecordChange } from './records/wanted.ts'
 import { type ZoneChange } from './records/zone-change.ts'
-import { openZoneStore, type ZoneReader, type ZoneStore } from './server/zone-store.ts'
+import { type ZoneReader, type ZoneStore } from './server/zone-store.ts'
+import { openNamesZones } from './zones.ts'
 
 /** A name that the audit found wrong, and what was done. */
 export interface NameRepair {
@@ -38,43 +37,32 @@ export interface NamesStage {
 export function openNamesStage(options: {
   readonly self: NodeName
   readonly config?: Partial<NamesConfig>
+  /** Gets each change after the zones here did: a server in another thread. The stage's step ends when it has it. */
+  readonly publish?: (change: ZoneChange) => void | Promise<void>
 }): NamesStage {
   const config = namesConfig(options.config)
   const index = openRecordIndex({ self: options.self, config, hash: taskHash })
-  const zones = openZoneStore({
-    expected: [config.domain, directoryDomain, spartanDomain],
-    ttlSeconds: config.ttlSeconds,
-    authority: authorityOf(config),
-  })
+  const zones = openNamesZones(config)
+  const serve = async (change: ZoneChange) => {
+    zones.apply(change)
+    await options.publish?.(change)
+  }
   return {
     name: 'names',
     zones,
     plan: (change) => {
       const steps = index.apply(change)
       return {
-        add: async () => zones.apply(steps.add()),
-        remove: async () => zones.apply(steps.remove()),
+        add: () => serve(steps.add()),
+        remove: () => serve(steps.remove()),
       }
     },
     audit: async (snapshot) => {
       const steps = index.reconcile(snapshot)
       const changes = [steps.add(), steps.remove()]
-      for (const change of changes) zones.apply(change)
+      for (const change of changes) await serve(change)
       return changes.flatMap(formatRepairs)
     },
-  }
-}
-
-/** Mesos-DNS's names have their own name server name; all others share one. */
-function authorityOf(config: NamesConfig) {
-  const domain = labelsOf(config.domain)
-  return {
-    mname: (apex: string) => (apex === config.domain ? nameOfLabels(['ns1', ...domain]) : nameServerName),
-    rname: (apex: string) =>
-      apex === config.domain
-        ? nameOfLabels(['root', 'ns1', ...domain])
-        : nameOfLabels(['root', ...labelsOf(nameServerName)]),
-    negativeTtlSeconds: config.negativeTtlSeconds,
   }
 }
 

@@ -1,6 +1,7 @@
-import { dnsClass, headerBytes, maxMessageBytes, metaType, opcode, plainUdpBytes, rcode } from '../dns/constants.ts'
+import { dnsClass, headerBytes, metaType, opcode, rcode } from '../dns/constants.ts'
 import { type Edns } from '../dns/edns.ts'
 import { decodeHeader, decodeMessage, encodeMessage, type Message, type MessageHeader } from '../dns/message.ts'
+import { limitBytes, ownUdpSizeBytes } from './limits.ts'
 import { lookup, type Found } from './lookup.ts'
 import { type ZoneReader } from './zone-store.ts'
 
@@ -21,12 +22,6 @@ export type Answer =
   | { readonly kind: 'foreign'; readonly query: Message }
   /** No query at all: too short, or itself a response (answering could make two servers talk for ever). */
   | { readonly kind: 'drop' }
-
-/** The largest UDP response that is sent, whatever the client offers. Larger ones go over TCP. */
-export const maxUdpBytes = 4096
-
-/** What we say that we take over UDP ourselves. Source: DNS flag day 2020. */
-const ownUdpSizeBytes = 1232
 
 /**
  * The response to a packet. Pure: the same zones, packet and context give the same octets. Never throws, whatever the
@@ -113,11 +108,4 @@ function reply(response: Message, query: Message, context: AnswerContext): Extra
     bytes: encodeMessage(response, { limitBytes: limitBytes(query, context.transport) }),
     rcode: response.rcode,
   }
-}
-
-/** How large the response may be. RFC 6891 §6.2.3: an offer below 512 means 512. */
-export function limitBytes(query: { readonly edns?: Edns }, transport: 'udp' | 'tcp'): number {
-  if (transport === 'tcp') return maxMessageBytes
-  if (query.edns === undefined) return plainUdpBytes
-  return Math.min(Math.max(query.edns.udpSizeBytes, plainUdpBytes), maxUdpBytes)
 }

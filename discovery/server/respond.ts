@@ -2,7 +2,8 @@ import { errorMessage } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { rcode } from '../dns/constants.ts'
 import { answer, type Answer, type AnswerContext, refuse } from './answer.ts'
-import { openPrecompiled } from './precompiled.ts'
+import { defaultHotSize, makeHotBuffers } from './hot-memory.ts'
+import { type HotResponses, openHotResponses } from './hot-responses.ts'
 import { type ZoneReader } from './zone-store.ts'
 
 /**
@@ -29,6 +30,19 @@ export interface ResponderOptions {
   readonly log: Logger
   readonly observer?: ServerObserver
   readonly forward?: Forward
+  /**
+   * Ready responses that other threads share; the caller then forgets what changes of the zones touch. Absent: the
+   * responder keeps its own, and forgets all with each change.
+   */
+  readonly hot?: HotResponses
+}
+
+/** For a responder of its own: what one thread repeats. */
+const ownHotSize = { ...defaultHotSize, positiveBytes: 8 << 20, negativeBytes: 1 << 20, buckets: 1 << 13 }
+
+/** Seconds of the machine's monotonic clock: the same in all threads, and deaf to changes of the time of day. */
+export function monotonicSeconds(): number {
+  return process.hrtime()[0]
 }
 
 /**
@@ -41,8 +55,10 @@ export type Responder = (
 ) => Uint8Array | undefined | Promise<Uint8Array | undefined>
 
 /** A responder over the zones; each answer begins one record further on than the one before. */
-export function makeResponder({ zones, log, observer, forward }: ResponderOptions): Responder {
-  const precompiled = openPrecompiled(zones)
+export function makeResponder(options: ResponderOptions): Responder {
+  const { zones, log, observer, forward } = options
+  const hot = options.hot ?? openHotResponses(makeHotBuffers(ownHotSize), monotonicSeconds)
+  const upToDate = options.hot === undefined ? followRevision(zones, hot) : () => undefined
   let rotation = 0
   return (packet, { transport, signal }) => {
     rotation = (rotation + 1) % 2 ** 30
@@ -60,13 +76,14 @@ export function makeResponder({ zones, log, observer, forward }: ResponderOption
       observer?.dropped({ transport, reason: 'not-a-query' })
       return undefined
     }
-    const known = precompiled.find(packet, context)
+    upToDate()
+    const known = hot.find(packet, context)
     if (known !== undefined) {
-      observer?.answered({ transport, rcode: 0 })
-      return known
+      observer?.answered({ transport, rcode: known.rcode })
+      return known.bytes
     }
     const outcome = answer(packet, context)
-    precompiled.remember(packet, context, outcome)
+    hot.remember(packet, context, outcome)
     if (outcome.kind !== 'foreign') return finish(outcome)
     const { query } = outcome
     if (forward === undefined || !query.recursionDesired) return finish(refuse(query, context, rcode.REFUSED))
@@ -77,5 +94,16 @@ export function makeResponder({ zones, log, observer, forward }: ResponderOption
         return finish(refuse(query, context, rcode.SERVFAIL))
       },
     )
+  }
+}
+
+/** Forgets all with each change of the zones. */
+function followRevision(zones: ZoneReader, { store }: HotResponses): () => void {
+  let revision = -1
+  return () => {
+    if (zones.revision() === revision) return
+    revision = zones.revision()
+    store.forgetAll()
+    store.setSerial(zones.serial())
   }
 }

@@ -20,6 +20,8 @@ export interface ZoneReader {
   exists(key: NameKey): boolean
   /** Grows with every change; what was derived from an older one is stale. */
   revision(): number
+  /** Serial of every zone: the snapshot's version. */
+  serial(): number
 }
 
 /** Zones that change. */
@@ -89,6 +91,7 @@ export function openZoneStore(options: {
     },
     exists: (key) => owners.has(key) || apexes.has(key) || below.has(key),
     revision: () => revision,
+    serial: () => version % 2 ** 32,
     apply: (change) => {
       revision++
       version = change.version

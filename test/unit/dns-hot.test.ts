@@ -5,7 +5,10 @@ import { emptySnapshot } from '../../core/model/snapshot.ts'
 import { decodeMessage, encodeMessage } from '../../discovery/dns/message.ts'
 import { formatType, parseType } from '../../discovery/dns/presentation.ts'
 import { answer, type AnswerContext } from '../../discovery/server/answer.ts'
-import { openPrecompiled } from '../../discovery/server/precompiled.ts'
+import { type ZoneChange } from '../../discovery/records/zone-change.ts'
+import { forgetChanged } from '../../discovery/server/hot-change.ts'
+import { makeHotBuffers } from '../../discovery/server/hot-memory.ts'
+import { openHotResponses } from '../../discovery/server/hot-responses.ts'
 import { openNamesStage } from '../../discovery/stage.ts'
 import { query } from '../fixtures/dns/messages.ts'
 import { seededRandom } from '../fixtures/dns/random.ts'
@@ -48,7 +51,8 @@ function randomPacket(random: (below: number) => number): Uint8Array {
 
 t.test('both paths give the same octets', async (t) => {
   const random = seededRandom(11)
-  const precompiled = openPrecompiled(zones)
+  const hot = openHotResponses(makeHotBuffers(), () => 5)
+  hot.store.setSerial(zones.serial())
   let hits = 0
   let different = 0
   for (let i = 0; i < 60_000; i++) {
@@ -56,8 +60,8 @@ t.test('both paths give the same octets', async (t) => {
     const transport = random(4) === 0 ? 'tcp' : 'udp'
     const context: AnswerContext = { zones, transport, rotation: random(2 ** 30), recursion: 'none' }
     const general = answer(packet, context)
-    const quick = precompiled.find(packet, context)
-    precompiled.remember(packet, context, general)
+    const quick = hot.find(packet, context)?.bytes
+    hot.remember(packet, context, general)
     if (quick === undefined) continue
     hits++
     const same = general.kind === 'reply' && Buffer.compare(general.bytes, quick) === 0
@@ -68,14 +72,15 @@ t.test('both paths give the same octets', async (t) => {
 })
 
 t.test('a change of the zones is seen at once', async (t) => {
-  const stage = openNamesStage({ self: parseNodeName('host-a') })
-  const precompiled = openPrecompiled(stage.zones)
+  const hot = openHotResponses(makeHotBuffers(), () => 5)
+  const publish = (change: ZoneChange) => forgetChanged(hot.store, change)
+  const stage = openNamesStage({ self: parseNodeName('host-a'), publish })
   const context: AnswerContext = { zones: stage.zones, transport: 'udp', rotation: 0, recursion: 'none' }
   const packet = encodeMessage(query('web.marathon.mesos', 'A'), { limitBytes: 512 })
   const ask = () => {
-    const quick = precompiled.find(packet, context)
+    const quick = hot.find(packet, context)?.bytes
     const outcome = answer(packet, context)
-    precompiled.remember(packet, context, outcome)
+    hot.remember(packet, context, outcome)
     const bytes = quick ?? (outcome.kind === 'reply' ? outcome.bytes : new Uint8Array(12))
     return [quick === undefined ? 'made' : 'kept', decodeMessage(bytes).rcode, decodeMessage(bytes).answers.length]
   }
