@@ -29,8 +29,18 @@ export function openLog(name: string, level: LogLevel = 'info', destination?: De
       base: {},
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination ?? pino.destination({ dest: 2, sync: true }),
+    destination ?? standardError(),
   ).child({ process: name })
+}
+
+/** What a log that can't be written may keep for later, in octets; lines beyond it are lost. */
+const maxUnwritten = 64 * 1024
+
+/** A disk that is full must not end a daemon: without a listener, the failed write of a log line would. */
+function standardError(): DestinationStream {
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: maxUnwritten })
+  destination.on('error', () => undefined)
+  return destination
 }
 
 /** Drops every line: for tests and for callers that do not log. */
