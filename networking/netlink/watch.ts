@@ -6,9 +6,12 @@
  * The socket is read only when the consumer asks for more. A slow consumer thus makes the kernel's bounded buffer
  * overflow, never our memory: the kernel says ENOBUFS, and the consumer gets `resync`.
  */
+import { decodeLink } from './link.ts'
 import { eachMessage, type Message } from './message.ts'
 import { type NetnsTarget } from './namespace.ts'
+import { decodeNexthop } from './nexthop.ts'
 import { NETLINK_ROUTE, type NetlinkPort, openPort, receiveDatagram } from './port.ts'
+import { decodeRoute } from './route.ts'
 
 /** What a notification is about. */
 export type RouteObject = 'link' | 'address' | 'neighbour' | 'fdb' | 'nexthop' | 'route'
@@ -23,7 +26,25 @@ export type RouteEvent =
       readonly object: RouteObject
       readonly removed: boolean
       readonly index: number
+      /** What else was told of it, as far as its kind has it. */
+      readonly facts?: EventFacts
     }
+
+/** By these a consumer tells its own objects from those of others. */
+export interface EventFacts {
+  /** Of a link. */
+  readonly name?: string
+  /** Of a link. */
+  readonly mtuBytes?: number
+  /** Of a link. */
+  readonly up?: boolean
+  /** `rtm_protocol` or `nh_protocol` of a route or nexthop. */
+  readonly protocol?: number
+  /** Of a route; absent: the kernel's default. */
+  readonly metric?: number
+  /** A nexthop's own id, or that of the nexthop object that a route goes through. */
+  readonly nexthopId?: number
+}
 
 /** What to watch, and where. */
 export interface WatchOptions {
@@ -110,7 +131,8 @@ function drain(port: NetlinkPort): void {
 }
 
 /** The index stands at octet 4 of the headers of links, addresses and neighbours. */
-function decodeEvent({ type, buffer, start, end }: Message): RouteEvent | undefined {
+function decodeEvent(message: Message): RouteEvent | undefined {
+  const { type, buffer, start, end } = message
   const object = objectOf.get(type & ~3)
   const verb = type & 3
   if (object === undefined || verb > 1 || end - start < 8) return undefined
@@ -121,7 +143,23 @@ function decodeEvent({ type, buffer, start, end }: Message): RouteEvent | undefi
     object: bridge ? 'fdb' : object,
     removed: verb === 1,
     index: indexed ? buffer.readInt32LE(start + 4) : 0,
+    ...decodeFacts(object, message),
   }
+}
+
+function decodeFacts(object: RouteObject, message: Message): { readonly facts?: EventFacts } {
+  if (object === 'link') {
+    const { name, mtuBytes, up } = decodeLink(message)
+    return { facts: { name, mtuBytes, up } }
+  }
+  const found = object === 'route' ? decodeRoute(message) : undefined
+  if (found !== undefined) {
+    const { protocol, metric, nexthopId } = found
+    const through = nexthopId === undefined ? {} : { nexthopId }
+    return { facts: { protocol, ...(metric === undefined ? {} : { metric }), ...through } }
+  }
+  const nexthop = object === 'nexthop' ? decodeNexthop(message) : undefined
+  return nexthop === undefined ? {} : { facts: { protocol: nexthop.protocol, nexthopId: nexthop.id } }
 }
 
 /** Resolves when there is something to read, or when the signal aborts. */

@@ -76,6 +76,20 @@ t.test('the index tells which device', { skip }, async (t) => {
   t.match((await events.next()).value, { kind: 'changed', object: 'link', removed: false, index: ifindex })
 })
 
+t.test('facts tell whose an object is', { skip }, async (t) => {
+  const host = hostOf(t)
+  const { events } = await started(t, { netns: host.path, objects: ['link', 'nexthop', 'route'] })
+  const next = async (object: string) => (await until(events, about(object, false))).at(-1)
+  host.run('ip', 'link', 'add', 'br0', 'mtu', '1400', 'type', 'bridge')
+  t.match(await next('link'), { facts: { name: 'br0', mtuBytes: 1400, up: false } })
+  host.run('ip', 'link', 'set', 'br0', 'up')
+  host.run('ip', 'nexthop', 'add', 'id', '5', 'dev', 'br0', 'proto', '87')
+  t.match(await next('nexthop'), { facts: { nexthopId: 5, protocol: 87 } })
+  host.run('ip', 'route', 'add', '10.2.0.0/16', 'nhid', '5', 'proto', '87', 'metric', '7')
+  const seen = await until(events, (event) => event.kind === 'changed' && event.facts?.protocol === 87)
+  t.match(seen.at(-1), { object: 'route', facts: { protocol: 87, metric: 7, nexthopId: 5 } })
+})
+
 t.test('an abort ends a watch that waits', { skip }, async (t) => {
   const host = hostOf(t)
   const { events, controller } = await started(t, { netns: host.path })
