@@ -55,10 +55,11 @@ export async function attachContainer(
  * @throws ERR_ATTACH_FAILED
  */
 export async function detachContainer(kernel: AttachKernel, hostLink: string): Promise<void> {
-  const [outcome] = await kernel.host.perform([{ kind: 'link.del', name: hostLink }])
-  if (outcome === undefined || outcome.ok) return
-  const reason = errorMessage(outcome.error)
-  throw new AppError('ERR_ATTACH_FAILED', `cannot remove link ${hostLink}: ${reason}`, { cause: outcome.error })
+  try {
+    await kernel.removeLinks([hostLink])
+  } catch (cause) {
+    throw new AppError('ERR_ATTACH_FAILED', `cannot remove link ${hostLink}: ${errorMessage(cause)}`, { cause })
+  }
 }
 
 async function undo(kernel: AttachKernel, spec: AttachSpec, error: unknown): Promise<never> {

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, statSync, writeFileSync } from 'node:fs'
 import { AppError, errorMessage, hasCode } from '../../core/base/errors.ts'
+import { openLinkRemover } from '../netlink/link-remover.ts'
 import { openRouteSocket } from '../netlink/route-socket.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
 import { insideNetns } from '../netns.ts'
@@ -19,6 +20,8 @@ export interface AttachKernel {
   readonly forbidden: readonly NetnsIdentity[]
   /** A socket in the container's namespace; the caller closes it. @throws ERR_ATTACH_NETNS */
   openInside(netnsFd: number): RouteSocket
+  /** Resolves when these links of the node are gone; keeps nobody else waiting. @throws ERR_NETLINK_<ERRNO> */
+  removeLinks(names: readonly string[]): Promise<void>
   /** Writes settings in a namespace. @throws ERR_ATTACH_SETTING */
   writeSettings(where: 'host' | number, settings: readonly NetSetting[]): void
   close(): void
@@ -32,10 +35,12 @@ export function openAttachKernel({ netns }: { readonly netns?: string } = {}): A
   const hostFd = openSync(netns ?? '/proc/thread-self/ns/net', 'r')
   try {
     const host = openRouteSocket({ netns: hostFd })
+    const remover = openLinkRemover({ netns: hostFd })
     return {
       host,
       forbidden: [identityOf(hostFd), ...['/proc/thread-self/ns/net', '/proc/1/ns/net'].flatMap(identityOfPath)],
       openInside,
+      removeLinks: (names) => remover.remove(names),
       writeSettings: (where, settings) => {
         const write = () => settings.forEach(writeSetting)
         if (settings.length === 0) return
@@ -45,6 +50,7 @@ export function openAttachKernel({ netns }: { readonly netns?: string } = {}): A
       },
       close: () => {
         host.close()
+        remover.close()
         closeSync(hostFd)
       },
     }

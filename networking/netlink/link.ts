@@ -116,6 +116,16 @@ export function linkDelRequest(name: string): NetlinkRequest {
   }
 }
 
+/** All links of a group at once. ENODEV: there are none; EOPNOTSUPP: one can't be deleted, so none is. */
+export function linkGroupDelRequest(group: number): NetlinkRequest {
+  return {
+    type: RTM_DELLINK,
+    flags: 0,
+    write: (writer) => writeBody(writer, linkShape, { header: {}, attrs: { group } }),
+    describe: () => `ip link del group ${group}`,
+  }
+}
+
 /** One link by name, or all (as a dump) without one. */
 export function linkGetRequest(name?: string): NetlinkRequest {
   return {

@@ -19,6 +19,11 @@ export interface SocketCalls {
   setsockopt(fd: number, option: { readonly level: number; readonly name: number }, value: number): number
   /** Sends the first `length` octets. @returns 0 or a negative errno */
   send(fd: number, bytes: Uint8Array, length: number): number
+  /**
+   * As `send`, on another thread: for requests that the kernel takes long for. The octets must not change meanwhile, nor
+   * may the descriptor be closed.
+   */
+  sendElsewhere(fd: number, bytes: Uint8Array, length: number): Promise<number>
   /** Never waits. @returns the datagram's true length (it may exceed the buffer), or a negative errno */
   receive(fd: number, buffer: Uint8Array): number
   /** A second, close-on-exec descriptor of the same socket; it outlives the first. @throws ERR_NATIVE_<ERRNO> */
@@ -125,9 +130,7 @@ function bindSockets(koffi: typeof Koffi, libc: Koffi.LibraryHandle, fail: Fail)
   const setsockopt: (fd: number, level: number, name: number, value: Uint8Array, length: number) => number = libc.func(
     'int setsockopt(int, int, int, void *, uint)',
   )
-  const send: (fd: number, bytes: Uint8Array, length: number, flags: number) => number = libc.func(
-    'long send(int, void *, size_t, int)',
-  )
+  const send = libc.func('long send(int, void *, size_t, int)') as Send // untyped by koffi
   const recv: (fd: number, bytes: Uint8Array, length: number, flags: number) => number = libc.func(
     'long recv(int, void *, size_t, int)',
   )
@@ -148,11 +151,41 @@ function bindSockets(koffi: typeof Koffi, libc: Koffi.LibraryHandle, fail: Fail)
     setsockopt: (fd, { level, name }, value) =>
       setsockopt(fd, level, name, new Uint8Array(Int32Array.of(value).buffer), 4) < 0 ? -koffi.errno() : 0,
     send: (fd, bytes, length) => (send(fd, bytes, length, 0) < 0 ? -koffi.errno() : 0),
+    sendElsewhere: (fd, bytes, length) => sendAsync(koffi, send, { fd, bytes, length }),
     receive: (fd, buffer) => {
       const length = recv(fd, buffer, buffer.length, receiveFlags)
       return length < 0 ? -koffi.errno() : length
     },
   }
+}
+
+/** koffi's function: callable here, and by `async` on a thread of Node's pool. */
+interface Send {
+  (fd: number, bytes: Uint8Array, length: number, flags: number): number
+  readonly async: (
+    fd: number,
+    bytes: Uint8Array,
+    length: number,
+    flags: number,
+    done: (error: Error | null, result: number) => void,
+  ) => void
+}
+
+interface SendCall {
+  readonly fd: number
+  readonly bytes: Uint8Array
+  readonly length: number
+}
+
+function sendAsync(koffi: typeof Koffi, send: Send, { fd, bytes, length }: SendCall): Promise<number> {
+  return new Promise((resolve, reject) => {
+    send.async(fd, bytes, length, 0, (error, result) => {
+      // koffi restores the errno of the other thread's call before it calls back.
+      const errno = koffi.errno()
+      if (error === null) resolve(result < 0 ? -errno : 0)
+      else reject(error)
+    })
+  })
 }
 
 function bindNamespaces(libc: Koffi.LibraryHandle, fail: Fail): NamespaceCalls {

@@ -48,6 +48,7 @@ export type LinkSpec =
       readonly mac?: Mac
     }
   | { readonly type: 'bridge'; readonly name: string; readonly mtuBytes?: number; readonly mac?: Mac }
+  | { readonly type: 'ifb'; readonly name: string; readonly mtuBytes?: number; readonly mac?: Mac }
   | { readonly type: 'dummy'; readonly name: string; readonly mtuBytes?: number; readonly mac?: Mac }
 
 /** What may change on a link that is there. */

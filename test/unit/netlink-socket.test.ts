@@ -47,7 +47,15 @@ function fakePort(scripts: readonly (readonly Answer[])[]): { readonly port: Net
   const port: NetlinkPort = {
     fd: -1,
     native: {
-      sockets: { socket: () => -1, bind: () => undefined, setsockopt: () => 0, send, receive, duplicate: () => -1 },
+      sockets: {
+        socket: () => -1,
+        bind: () => undefined,
+        setsockopt: () => 0,
+        send,
+        sendElsewhere: async () => 0,
+        receive,
+        duplicate: () => -1,
+      },
       namespaces: {
         setns: () => undefined,
         namespaceType: () => 0,
