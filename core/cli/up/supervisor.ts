@@ -69,7 +69,7 @@ export class Supervisor {
     const node = [
       process.execPath,
       '--disable-warning=ExperimentalWarning',
-      '--max-semi-space-size=2',
+      '--max-semi-space-size=1',
       spec.main,
       ...spec.args,
     ]
