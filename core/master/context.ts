@@ -20,6 +20,7 @@ import { type TaskTable } from './tasks/table.ts'
 /** An agent's open session, as the rest of the master sees it. */
 export interface AgentLink {
   send(order: AgentOrder): void
+  isOpen(): boolean
   close(): void
 }
 

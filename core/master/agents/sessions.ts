@@ -21,7 +21,7 @@ export interface AgentSessionHandle {
 /**
  * Admits an agent over `link`; `registered` is sent before anything else.
  * @throws ERR_MASTER_TERM when the agent has obeyed a newer master; ERR_MASTER_NODE_NAME when another machine has its
- *   node's name; what decideAdmitAgent and the store throw
+ *   node's name; ERR_MASTER_SESSION when it left meanwhile; what decideAdmitAgent and the store throw
  */
 export async function registerAgent(
   context: MasterContext,
@@ -41,6 +41,8 @@ export async function registerAgent(
   for (const [other, record] of changes ?? []) if (record === undefined) forgetAgent(context, other, 'replaced')
   const record = registrar.state.agents.get(id)
   if (record === undefined) throw new AppError('ERR_MASTER_AGENT_REMOVED', `agent ${id} was removed meanwhile`)
+  // A newer session of the same agent may be registered already: this one must not take its place.
+  if (!link.isOpen()) throw new AppError('ERR_MASTER_SESSION', 'the agent left while it was being registered')
   counters.registrations++
   const entry = connect(context, record, link)
   link.send({ kind: 'registered', agentId: id, pingIntervalMs: context.pingIntervalMs })

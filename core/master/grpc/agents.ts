@@ -24,7 +24,7 @@ export function serveAgent(context: MasterContext, call: Call): void {
   const send = (order: AgentOrder) => {
     if (session.state !== 'closed') call.write(encodeAgentCommand({ ...order, term: context.term }))
   }
-  const link: AgentLink = { send, close: () => end(session) }
+  const link: AgentLink = { send, isOpen: () => session.state !== 'closed', close: () => end(session) }
   const session: Session = { call, link, state: 'new', handle: undefined }
   call.on('data', (message: AgentMessage) => receive(context, session, message))
   const cancel = context.clock.after(firstMessageMs, () => (session.state === 'new' ? end(session) : undefined))

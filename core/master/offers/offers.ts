@@ -100,8 +100,12 @@ export function openOffers(options: OffersOptions): Offers {
 
 function schedule(state: OffersState, agentIds?: Iterable<AgentId>): void {
   if (state.due === undefined) state.soon(() => round(state))
-  if (agentIds === undefined || state.due === 'all') state.due = 'all'
-  else state.due = new Set([...(state.due ?? []), ...agentIds])
+  if (agentIds === undefined || state.due === 'all') {
+    state.due = 'all'
+    return
+  }
+  state.due ??= new Set()
+  for (const agentId of agentIds) state.due.add(agentId)
 }
 
 function round(state: OffersState): void {
@@ -113,7 +117,9 @@ function round(state: OffersState): void {
   for (const grant of grants) {
     const offer = makeOffer(state, grant)
     if (offer === undefined) continue
-    made.set(grant.frameworkId, [...(made.get(grant.frameworkId) ?? []), offer])
+    const known = made.get(grant.frameworkId)
+    if (known === undefined) made.set(grant.frameworkId, [offer])
+    else known.push(offer)
   }
   for (const [frameworkId, offers] of made) state.deliver(frameworkId, { kind: 'offers', offers })
 }
