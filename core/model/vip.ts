@@ -51,3 +51,35 @@ function parseVipAddress(host: string): Ip | undefined {
 export function vipKey(name: string, framework: string): string {
   return `${name}.${framework}`
 }
+
+/** How a VIP chooses a backend, by the kernel's names: ipvsadm(8), `--scheduler`. */
+export const vipSchedulers = ['wlc', 'rr', 'wrr', 'lc', 'sh', 'mh'] as const
+
+/** One of {@link vipSchedulers}. */
+export type VipScheduler = (typeof vipSchedulers)[number]
+
+/** Without a label: the backend with the fewest connections for its weight. */
+export const defaultVipScheduler: VipScheduler = 'wlc'
+
+/** Port label: the scheduler of the port's VIPs. Its name does not begin with `VIP`, which would make it a VIP. */
+export const schedulerLabel = 'lb-scheduler'
+
+/** Port label: the task's weight behind the port's VIPs, 1 to 100. */
+export const weightLabel = 'lb-weight'
+
+/** The scheduler that a port's labels ask for. @throws ERR_VIP_SCHEDULER */
+export function parseVipScheduler(labels: Readonly<Record<string, string>>): VipScheduler {
+  const text = labels[schedulerLabel]
+  if (text === undefined) return defaultVipScheduler
+  const scheduler = vipSchedulers.find((known) => known === text)
+  if (scheduler !== undefined) return scheduler
+  throw new AppError('ERR_VIP_SCHEDULER', `${schedulerLabel} "${text}" is none of ${vipSchedulers.join(', ')}`)
+}
+
+/** The weight that a port's labels ask for; 1 when they say nothing. @throws ERR_VIP_WEIGHT */
+export function parseVipWeight(labels: Readonly<Record<string, string>>): number {
+  const text = labels[weightLabel]
+  if (text === undefined) return 1
+  if (/^([1-9]\d?|100)$/.test(text)) return Number(text)
+  throw new AppError('ERR_VIP_WEIGHT', `${weightLabel} "${text}" is not a whole number from 1 to 100`)
+}
