@@ -1,5 +1,6 @@
 import { type Ip } from '../core/base/ip.ts'
 import { type Protocol } from '../core/model/task.ts'
+import { type VipScheduler } from '../core/model/vip.ts'
 
 /** Where a virtual server sends a connection. Weight 0: keeps what it has, gets nothing new. */
 export interface RealServer {
@@ -17,10 +18,16 @@ export interface VirtualServer {
   readonly protocol: Protocol
   /** Sorted by address, then port; no two the same. */
   readonly backends: readonly RealServer[]
+  /** Absent: `wlc`, or the nearest that the data plane has. */
+  readonly scheduler?: VipScheduler
 }
 
 /** Identity of a virtual server: `tcp 100.96.0.1:80`, `udp [fd00::1]:53`. */
-export function formatVirtualServerKey({ address, port, protocol }: Omit<VirtualServer, 'backends'>): string {
+export function formatVirtualServerKey({
+  address,
+  port,
+  protocol,
+}: Pick<VirtualServer, 'address' | 'port' | 'protocol'>): string {
   return `${protocol} ${address.includes(':') ? `[${address}]` : address}:${port}`
 }
 
@@ -52,7 +59,7 @@ export interface DataPlane {
 
 /** A flow that conntrack may still lead to a backend that is gone. */
 export interface BalancedFlow {
-  readonly server: Omit<VirtualServer, 'backends'>
+  readonly server: Pick<VirtualServer, 'address' | 'port' | 'protocol'>
   readonly backend: Omit<RealServer, 'weight' | 'local'>
 }
 

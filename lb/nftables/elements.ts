@@ -1,15 +1,9 @@
 import { ipFamily, parseIp } from '../../core/base/ip.ts'
 import { type Protocol } from '../../core/model/task.ts'
 import { elementFields, elementKey, type NftTable } from '../../networking/nft/table.ts'
+import { type LbElement } from '../counted.ts'
 import { compareBackends, type RealServer, type VirtualServer } from '../dataplane.ts'
 import { pickName, refuseChain, setName, type SetRole, slotName, slotPrefix } from './skeleton.ts'
-
-/** An element of one of our sets. */
-export interface LbElement {
-  readonly set: string
-  readonly key: string
-  readonly value: string
-}
 
 /**
  * The elements of one virtual server. A server whose backends all have weight 0 keeps its entry, which leads to the chain

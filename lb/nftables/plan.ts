@@ -1,29 +1,21 @@
 import { type IpFamily, ipFamily } from '../../core/base/ip.ts'
 import { type NftOp } from '../../networking/nft/ops.ts'
-import { planElements } from '../../networking/nft/plan.ts'
 import { type NftChainSpec, type NftTableSpec } from '../../networking/nft/table.ts'
+import { type CountedElements, countElement, elementsOf, planTouched, type TouchedElements } from '../counted.ts'
 import { formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
-import { type LbElement, serverElements } from './elements.ts'
+import { serverElements } from './elements.ts'
 import { lbChains, lbSets, pickChain, slotChain, slotMap } from './skeleton.ts'
 
-/**
- * What the kernel has, as far as it is known: the base that the next difference is made from. Elements are counted, because
- * several servers share a VIP's address or a backend's.
- */
+/** What the kernel has, as far as it is known: the base that the next difference is made from. */
 export interface LbState {
   readonly servers: Map<string, VirtualServer>
-  readonly elements: Map<string, Map<string, CountedValue>>
+  readonly elements: CountedElements
   /** Numbers of backends that there are chains for. */
   readonly sizes: LbSizes
 }
 
 /** By IP version. */
 type LbSizes = Readonly<Record<IpFamily, Set<number>>>
-
-interface CountedValue {
-  readonly value: string
-  readonly count: number
-}
 
 /** Chains without use that an audit leaves. */
 const keptSizes = 64
@@ -47,20 +39,23 @@ export function makeLbState(servers: readonly VirtualServer[], earlier?: LbState
  */
 export function planLbOps(state: LbState, ops: readonly LbOp[]): readonly NftOp[] {
   const chains: NftOp[] = []
-  const touched = new Map<string, Map<string, string | undefined>>()
+  const touched: TouchedElements = new Map()
   for (const op of ops) {
     const key = formatVirtualServerKey(op.server)
     const before = state.servers.get(key)
-    if (before !== undefined) for (const element of serverElements(before)) count(state, touched, { element, step: -1 })
+    const count = (server: VirtualServer, step: 1 | -1) => {
+      for (const element of serverElements(server)) countElement(state.elements, touched, { element, step })
+    }
+    if (before !== undefined) count(before, -1)
     if (op.kind === 'server.remove') {
       state.servers.delete(key)
       continue
     }
     state.servers.set(key, op.server)
     chains.push(...ensureSize(state, op.server))
-    for (const element of serverElements(op.server)) count(state, touched, { element, step: 1 })
+    count(op.server, 1)
   }
-  return [...chains, ...[...touched].flatMap(([set, keys]) => planTouched(state, set, keys))]
+  return [...chains, ...planTouched(state.elements, touched)]
 }
 
 /** The whole table's part, for the audit. */
@@ -72,7 +67,7 @@ export function desiredLbTable({ elements, sizes }: LbState): NftTableSpec {
   return {
     sets: sets.map((set) => ({
       ...set,
-      elements: new Map([...(elements.get(set.name) ?? [])].map(([key, { value }]) => [key, value])),
+      elements: elementsOf(elements, set.name),
     })),
     chains: [
       ...lbChains,
@@ -80,35 +75,6 @@ export function desiredLbTable({ elements, sizes }: LbState): NftTableSpec {
       ...([4, 6] as const).flatMap((family) => [...sizes[family]].map((size) => pickChain(family, size))),
     ],
   }
-}
-
-/** What was there before the first touch, against what is there now. */
-function planTouched(state: LbState, set: string, touched: ReadonlyMap<string, string | undefined>): readonly NftOp[] {
-  const before = new Map<string, string>()
-  const after = new Map<string, string>()
-  for (const [key, value] of touched) {
-    if (value !== undefined) before.set(key, value)
-    const now = state.elements.get(set)?.get(key)
-    if (now !== undefined) after.set(key, now.value)
-  }
-  return planElements(set, after, before)
-}
-
-function count(
-  state: LbState,
-  touched: Map<string, Map<string, string | undefined>>,
-  { element, step }: { readonly element: LbElement; readonly step: 1 | -1 },
-): void {
-  const { set, key, value } = element
-  const elements = state.elements.get(set) ?? new Map<string, CountedValue>()
-  state.elements.set(set, elements)
-  const present = elements.get(key)
-  const keys = touched.get(set) ?? new Map<string, string | undefined>()
-  touched.set(set, keys)
-  if (!keys.has(key)) keys.set(key, present?.value)
-  const next = (present?.count ?? 0) + step
-  if (next <= 0) elements.delete(key)
-  else elements.set(key, { value: step > 0 ? value : (present?.value ?? value), count: next })
 }
 
 /** The chain for the server's number of backends, and the slots that it leads to. */

@@ -4,7 +4,16 @@ import { type Ip, ipFamily } from '../../core/base/ip.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, isServing, type RunningTask } from '../../core/model/snapshot.ts'
 import { type DiscoveryPort, type Protocol } from '../../core/model/task.ts'
-import { isVipKey, parseVipLabel, vipKey, type VipSpec } from '../../core/model/vip.ts'
+import {
+  defaultVipScheduler,
+  isVipKey,
+  parseVipLabel,
+  parseVipScheduler,
+  parseVipWeight,
+  vipKey,
+  type VipScheduler,
+  type VipSpec,
+} from '../../core/model/vip.ts'
 import { compareBackends, formatVirtualServerKey, type RealServer, type VirtualServer } from '../dataplane.ts'
 
 /** A task's backend of one virtual server. */
@@ -36,12 +45,21 @@ export function mergeBackends(group: Iterable<VipBackend>): VirtualServer | unde
   const backends = new Map<string, RealServer>()
   let server: VipBackend['server'] | undefined
   for (const one of group) {
-    server ??= one.server
+    server = chosenServer(server, one.server)
     const key = `${one.backend.address} ${one.backend.port}`
     const other = backends.get(key)
     if (other === undefined || isPreferred(one.backend, other)) backends.set(key, one.backend)
   }
   return server && { ...server, backends: [...backends.values()].toSorted(compareBackends) }
+}
+
+/**
+ * Two services that ask for different schedulers of one VIP are refused when they are posted; if it happens all the same
+ * (frameworks that Weft does not check), every node takes the same one: the first by name that is not the default.
+ */
+function chosenServer(one: VipBackend['server'] | undefined, other: VipBackend['server']): VipBackend['server'] {
+  if (one?.scheduler === undefined) return other
+  return other.scheduler === undefined || one.scheduler <= other.scheduler ? one : other
 }
 
 /** Whatever the order of the tasks, the same one wins. */
@@ -58,10 +76,11 @@ function isPreferred(one: RealServer, other: RealServer): boolean {
 export function taskBackends(task: RunningTask, snapshot: ClusterSnapshot, self: NodeName): readonly VipBackend[] {
   const found: VipBackend[] = []
   for (const discoveryPort of task.discovery?.ports ?? []) {
+    const scheduler = portScheduler(discoveryPort)
     for (const spec of portVips(discoveryPort)) {
       for (const address of vipAddresses(spec, task.framework, snapshot)) {
         for (const protocol of discoveryPort.protocols) {
-          const server = { address, port: spec.port, protocol }
+          const server = { address, port: spec.port, protocol, ...scheduler }
           const places = portPlaces(discoveryPort, { task, snapshot, self, protocol })
           found.push(
             ...places
@@ -110,6 +129,21 @@ function portVips({ labels }: DiscoveryPort): readonly VipSpec[] {
   })
 }
 
+/** The services refuse a label that is wrong; one of another framework counts as absent. */
+function orDefault<T>(parse: () => T, code: string, otherwise: T): T {
+  try {
+    return parse()
+  } catch (error) {
+    if (hasCode(error, code)) return otherwise
+    throw error
+  }
+}
+
+function portScheduler({ labels }: DiscoveryPort): { readonly scheduler?: VipScheduler } {
+  const scheduler = orDefault(() => parseVipScheduler(labels), 'ERR_VIP_SCHEDULER', defaultVipScheduler)
+  return scheduler === defaultVipScheduler ? {} : { scheduler }
+}
+
 function vipAddresses(spec: VipSpec, framework: string, snapshot: ClusterSnapshot): readonly Ip[] {
   if (spec.kind === 'named') return snapshot.vips.get(vipKey(spec.name, framework))?.addresses ?? []
   return isReservedVip(spec.address, snapshot) ? [] : [spec.address]
@@ -128,7 +162,7 @@ interface PortContext {
  */
 function portPlaces({ number, labels }: DiscoveryPort, context: PortContext): readonly RealServer[] {
   const { task, snapshot, self, protocol } = context
-  const weight = isServing(task) ? 1 : 0
+  const weight = isServing(task) ? orDefault(() => parseVipWeight(labels), 'ERR_VIP_WEIGHT', 1) : 0
   const network = task.networks[0]
   const mapping = task.portMappings.find((one) => one.hostPort === number && one.protocol === protocol)
   const isHostPort = labels['network-scope'] === 'host'

@@ -194,6 +194,7 @@ function grown<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 }
 
 function sameServer(a: VirtualServer, b: VirtualServer): boolean {
+  if (a.scheduler !== b.scheduler) return false
   return JSON.stringify(a.backends) === JSON.stringify(b.backends) // built by one function: fields come in one order
 }
 

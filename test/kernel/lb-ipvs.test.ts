@@ -1,0 +1,24 @@
+/**
+ * IPVS for real: here where this kernel has it, else in the test guest (test/vm), which runs this same file and whose
+ * assertions are counted as any.
+ */
+import { fileURLToPath } from 'node:url'
+import tap from 'tap'
+import { canMakeHosts } from '../support/hosts.ts'
+import { ipvsConformance } from '../support/ipvs/conformance.ts'
+import { hasIpvs } from '../support/ipvs/plane.ts'
+import { guestMissing } from '../vm/run.ts'
+
+const suites = [['conformance', ipvsConformance]] as const
+const guest = fileURLToPath(new URL('../vm/main.ts', import.meta.url))
+const missing = canMakeHosts || (hasIpvs() ? false : guestMissing())
+
+if (missing !== false) tap.test('IPVS', { skip: `this kernel has no IPVS, and ${missing}` }, async () => undefined)
+else if (hasIpvs()) for (const [name, suite] of suites) tap.test(name, suite)
+else
+  tap.spawn(
+    process.execPath,
+    [guest, process.execPath, fileURLToPath(import.meta.url)],
+    { timeout: 280_000 },
+    'in the test guest',
+  )
