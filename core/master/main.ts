@@ -55,7 +55,7 @@ async function serve(
   const master = await openMaster({
     ...{ store, leadership, nodeName, underlay, networks, log },
     masterId: randomUUID(),
-    profile: profileOf(flags.profile),
+    profile: profileOf(flags.profile, flags.ipVersions),
     clock: systemClock,
     random: Math.random,
     soon: setImmediate,

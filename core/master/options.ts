@@ -3,7 +3,7 @@ import { AppError, errorMessage } from '../base/errors.ts'
 import { type Ip, parseIp } from '../base/ip.ts'
 import { type LogLevel } from '../base/log.ts'
 import { type NetworkName, type NodeName, parseNetworkName, parseNodeName } from '../model/ids.ts'
-import { type Profile, profileNames } from './networks/profile.ts'
+import { ipVersionChoices, type Profile, profileNames } from './networks/profile.ts'
 
 /** Where HTTP is served: a socket that listens already, inherited, or an address. */
 export type HttpListen =
@@ -19,6 +19,8 @@ export interface MasterFlags {
   readonly grpcListen: string
   readonly httpListen: HttpListen
   readonly profile: Profile['name']
+  /** IP versions of the ranges that are given out by default. */
+  readonly ipVersions: (typeof ipVersionChoices)[number]
   /** The first gets the profile's first range. */
   readonly networks: readonly NetworkName[]
   readonly logLevel: LogLevel
@@ -26,7 +28,8 @@ export interface MasterFlags {
 
 /** What `--help` prints. */
 export const masterUsage = `node core/master/main.ts --state-dir DIR --node-name NAME --underlay IP --grpc-listen ADDR:PORT
-  (--http-fd N | --http-listen ADDR:PORT) [--profile default|dcos] [--networks name,name] [--log-level LEVEL]`
+  (--http-fd N | --http-listen ADDR:PORT) [--profile default|dcos] [--ip-versions 4|4,6]
+  [--networks name,name] [--log-level LEVEL]`
 
 const logLevels = ['error', 'warn', 'info', 'debug', 'silent'] as const
 
@@ -44,6 +47,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         'http-fd': text,
         'http-listen': text,
         profile: { type: 'string', default: 'default' },
+        'ip-versions': { type: 'string', default: '4,6' },
         networks: { type: 'string', default: 'dcos' },
         'log-level': { type: 'string', default: 'info' },
       },
@@ -55,6 +59,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
       grpcListen: needed(values['grpc-listen'], '--grpc-listen'),
       httpListen: httpListen(values['http-fd'], values['http-listen']),
       profile: choice(values.profile, profileNames, '--profile'),
+      ipVersions: choice(values['ip-versions'], ipVersionChoices, '--ip-versions'),
       networks: values.networks
         .split(',')
         .filter((name) => name !== '')

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { readClusterRecord } from '../../core/cli/up/record.ts'
 import { startCluster } from '../../core/cli/up/cluster.ts'
 import { sampleChecks, runCheck } from '../../core/cli/up/checks.ts'
-import { deploySample, sampleTasks, sampleVipAddress } from '../../core/cli/up/sample.ts'
+import { deploySample, sampleTasks, sampleVipAddresses } from '../../core/cli/up/sample.ts'
 import { sampleNetworks } from '../../core/cli/sample/apps.ts'
 import { type Bench, type BenchRow, median } from './report.ts'
 
@@ -29,7 +29,7 @@ async function startOnce(name: string): Promise<Start> {
     const facts = {
       layout: cluster.layout,
       tasks: await sampleTasks(cluster.api),
-      vip: await sampleVipAddress(cluster.api),
+      vips: await sampleVipAddresses(cluster.api),
     }
     const check = sampleChecks(facts).find(({ title }) => title.includes('answers by its name'))
     if (check === undefined || !(await runCheck(check)).holds) throw new Error('the VIP does not answer')

@@ -3,7 +3,7 @@ import t from 'tap'
 import { runAt, runCheck, sampleChecks } from '../../core/cli/up/checks.ts'
 import { leftovers, readFootprint } from '../../core/cli/up/footprint.ts'
 import { clusterDirectory } from '../../core/cli/up/layout.ts'
-import { deploySample, sampleTasks, sampleVipAddress } from '../../core/cli/up/sample.ts'
+import { deploySample, sampleTasks, sampleVipAddresses } from '../../core/cli/up/sample.ts'
 import { sampleTaskName, sampleVip } from '../../core/cli/sample/apps.ts'
 import { canMakeHosts } from '../support/hosts.ts'
 import { digAt, eventually, servingTasks, startTestCluster } from '../support/local-cluster.ts'
@@ -25,7 +25,7 @@ t.test('deploy, offer, task, CNI, address, name, VIP, packet answered', { skip: 
 
   await t.test('the sample answers from everywhere', async (t) => {
     await deploySample(api, 2)
-    const facts = { layout, tasks: await sampleTasks(api), vip: await sampleVipAddress(api) }
+    const facts = { layout, tasks: await sampleTasks(api), vips: await sampleVipAddresses(api) }
     for (const check of sampleChecks(facts)) {
       const fact = await runCheck(check)
       t.ok(fact.holds, `${fact.title}: ${fact.detail}`)
@@ -72,7 +72,7 @@ t.test('deploy, offer, task, CNI, address, name, VIP, packet answered', { skip: 
   })
 
   await t.test('a removed app leaves neither names nor VIP', async (t) => {
-    const vip = await sampleVipAddress(api)
+    const [vip] = await sampleVipAddresses(api)
     await api.send('DELETE', '/v2/apps/web')
     await eventually('no task of it is left', async () =>
       (await servingTasks(cluster, 'web')).length === 0 ? true : undefined,

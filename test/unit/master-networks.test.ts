@@ -11,7 +11,7 @@ import { openRegistrar, readRegistry } from '../../core/master/registry/registra
 import { type Decide, type RegistryChange } from '../../core/master/registry/state.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
 
-const profile = profileOf('default')
+const profile = profileOf('default', '4')
 
 /** A registrar on an empty store, with helpers that speak in text. */
 async function registry(ranges: Profile = profile) {
@@ -143,7 +143,7 @@ t.test('ranges that are used up', async (t) => {
   await node('n7', '192.0.2.7')
   t.same(subnetsOf('n7'), [['dcos', '10.200.1.0/24']])
   await t.rejects(
-    registry(profileOf('dcos')).then(async ({ create: make }) => {
+    registry(profileOf('dcos', '4')).then(async ({ create: make }) => {
       await make('dcos')
       await make('second')
     }),

@@ -34,7 +34,8 @@ export interface Fact {
 export interface SampleFacts {
   readonly layout: ClusterLayout
   readonly tasks: readonly SampleTask[]
-  readonly vip: string
+  /** IPv4 first; with IPv6 where the machine has it. */
+  readonly vips: readonly string[]
 }
 
 /** Runs one check and times it. */
@@ -77,26 +78,46 @@ async function dig(layout: ClusterLayout, host: HostLayout, words: readonly stri
   return text.split('\n').toSorted()
 }
 
-function nameChecks({ layout, tasks, vip }: SampleFacts, host: HostLayout): readonly Check[] {
-  const addresses = tasks.filter(({ app }) => app === '/web').map(({ address }) => address)
-  const resolves = (name: string, expected: readonly string[]) => ({
+function nameChecks({ layout, tasks, vips }: SampleFacts, host: HostLayout): readonly Check[] {
+  const addresses = tasks.filter(({ app }) => app === '/web').flatMap((task) => task.addresses)
+  const resolves = (name: string, all: readonly string[]) => ({
     title: `${host.name}: ${name} resolves, over UDP and TCP`,
     run: async () => {
-      for (const transport of ['+notcp', '+tcp']) same(await dig(layout, host, [name, transport]), expected.toSorted())
-      return expected.join(' ')
+      for (const transport of ['+notcp', '+tcp']) {
+        for (const [type, expected] of byType(all)) {
+          same(await dig(layout, host, [name, type, transport]), expected.toSorted())
+        }
+      }
+      return all.join(' ')
     },
   })
-  return [resolves(sampleTaskName, addresses), resolves(sampleVip.name, [vip])]
+  return [resolves(sampleTaskName, addresses), resolves(sampleVip.name, vips)]
 }
 
-function hostVipCheck({ layout, vip }: SampleFacts, host: HostLayout): Check {
+function byType(addresses: readonly string[]): readonly (readonly [string, readonly string[]])[] {
+  const isV6 = (address: string) => address.includes(':')
+  const v6 = addresses.filter(isV6)
+  const v4: readonly [string, readonly string[]] = ['A', addresses.filter((address) => !isV6(address))]
+  return v6.length === 0 ? [v4] : [v4, ['AAAA', v6]]
+}
+
+function hostVipCheck({ layout, vips }: SampleFacts, host: HostLayout): Check {
   return {
     title: `${host.name}: the VIP answers the host itself`,
-    run: () => runAt(layout, host.name, curl(`http://${vip}:${sampleVip.port}/`)),
+    run: () => vipAnswers(vips, (url) => runAt(layout, host.name, curl(url))),
   }
 }
 
-function containerChecks({ layout, tasks, vip }: SampleFacts, task: SampleTask): readonly Check[] {
+/** Over each IP version that the VIP has. */
+async function vipAnswers(vips: readonly string[], ask: (url: string) => Promise<string>): Promise<string> {
+  const answers: string[] = []
+  for (const vip of vips) {
+    answers.push(await ask(`http://${vip.includes(':') ? `[${vip}]` : vip}:${sampleVip.port}/`))
+  }
+  return answers.join(' and ')
+}
+
+function containerChecks({ layout, tasks, vips }: SampleFacts, task: SampleTask): readonly Check[] {
   const backends = tasks.filter(({ app }) => app === '/web').map(({ id }) => id)
   const where = `container on ${task.node}`
   const byName = `http://${sampleVip.name}:${sampleVip.port}/`
@@ -104,7 +125,7 @@ function containerChecks({ layout, tasks, vip }: SampleFacts, task: SampleTask):
     { title: `${where}: the service answers by its name`, run: () => runAt(layout, task.id, curl(byName)) },
     {
       title: `${where}: the service answers by its VIP`,
-      run: () => runAt(layout, task.id, curl(`http://${vip}:${sampleVip.port}/`)),
+      run: () => vipAnswers(vips, (url) => runAt(layout, task.id, curl(url))),
     },
     {
       title: `${where}: ${spreadConnections} connections reach all ${backends.length} backends`,
@@ -141,7 +162,7 @@ function isolationCheck({ layout, tasks }: SampleFacts): Check {
   return {
     title: 'network lab can not reach network dcos',
     run: async () => {
-      const from = client?.addresses[1]
+      const from = client?.byNetwork['lab']?.[0]
       if (client === undefined || web === undefined || from === undefined)
         throw new AppError('ERR_CLI_CHECK', 'no address on lab')
       const words = [...curl(`http://${web.address}:8080/`), '--interface', from, '--connect-timeout', '1']

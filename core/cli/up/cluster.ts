@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs'
+import { closeSync, existsSync } from 'node:fs'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { availableParallelism, freemem, totalmem } from 'node:os'
 import { setTimeout as sleepMs } from 'node:timers/promises'
@@ -53,7 +53,12 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
     progress(`making ${layout.hosts.length} simulated hosts (network namespaces weft-${layout.name}-*)`)
     await makeHosts(layout)
     progress(`starting ${layout.hosts.length * 2} daemons`)
-    const daemonOptions = { apiFd: listener.fd, networks: options.networks, agentResources: agentShare(options.agents) }
+    const daemonOptions = {
+      apiFd: listener.fd,
+      networks: options.networks,
+      ipVersions: machineIpVersions(),
+      agentResources: agentShare(options.agents),
+    }
     for (const host of layout.hosts) {
       for (const daemon of hostDaemons(layout, host, daemonOptions)) supervisor.start(daemon)
     }
@@ -119,6 +124,11 @@ function listenerFd(server: Server): number {
   const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
   if (typeof fd !== 'number') throw new AppError('ERR_CLI_SOCKET', 'this Node does not tell the descriptor of a socket')
   return fd
+}
+
+/** Namespaces have IPv6 when the kernel has it and no command line option turned it off: ipv6.disable=1. */
+function machineIpVersions(): '4' | '4,6' {
+  return existsSync('/proc/net/if_inet6') ? '4,6' : '4'
 }
 
 /** The machine's cores and memory in equal parts, so that the simulated agents together offer what there really is. */

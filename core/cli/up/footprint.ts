@@ -44,10 +44,15 @@ export function readFootprint(cluster: string, directory: string): Footprint {
   return {
     namespaces: list('/run/netns').filter((name) => name.startsWith(`weft-${cluster}-`)),
     links: list('/sys/class/net'),
-    mounts: mounts.map((line) => line.split(' ')[4] ?? '').filter((target) => target !== ''),
+    mounts: mounts.map((line) => line.split(' ')[4] ?? '').filter((target) => !isOfAnotherCluster(target, cluster)),
     cgroups: cgroups(),
     processes: processes(directory),
   }
+}
+
+/** Namespaces of clusters that come and go beside this one. */
+function isOfAnotherCluster(target: string, cluster: string): boolean {
+  return target === '' || (target.startsWith('/run/netns/') && !target.startsWith(`/run/netns/weft-${cluster}-`))
 }
 
 /** What `after` has and `before` had not: `links: wfv1024`. Empty when nothing was left. */

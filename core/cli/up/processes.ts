@@ -39,6 +39,7 @@ export function hostDaemons(layout: ClusterLayout, host: HostLayout, options: Da
 export interface DaemonOptions {
   readonly apiFd: number
   readonly networks: readonly string[]
+  readonly ipVersions: '4' | '4,6'
   readonly agentResources: string
 }
 
@@ -63,9 +64,13 @@ function masters(layout: ClusterLayout): string {
   return hosts.map(({ underlay }) => `${underlay}:${layout.grpcPort}`).join(',')
 }
 
-function masterDaemon(layout: ClusterLayout, host: HostLayout, { apiFd, networks }: DaemonOptions): DaemonSpec {
+function masterDaemon(
+  layout: ClusterLayout,
+  host: HostLayout,
+  { apiFd, networks, ipVersions }: DaemonOptions,
+): DaemonSpec {
   const listen = ['--grpc-listen', `${host.underlay}:${layout.grpcPort}`, '--http-fd', '3']
-  const args = [...listen, '--networks', networks.join(',')]
+  const args = [...listen, '--networks', networks.join(','), '--ip-versions', ipVersions]
   return { ...spec(host, 'master', 'core/master/main.ts', args), inheritedFd: apiFd }
 }
 

@@ -2,21 +2,21 @@ import { formatTable } from '../output.ts'
 import { sampleTaskName, sampleVip } from '../sample/apps.ts'
 import { type Fact, runCheck, sampleChecks } from './checks.ts'
 import { type LocalCluster } from './cluster.ts'
-import { recordsOf, type SampleTask, sampleTasks, sampleVipAddress } from './sample.ts'
+import { recordsOf, type SampleTask, sampleTasks, sampleVipAddresses } from './sample.ts'
 
 /** A readable account of the running sample: what there is, what answered, what to try. */
 export async function sampleReport({ layout, api }: LocalCluster): Promise<string> {
   const tasks = await sampleTasks(api)
-  const vip = await sampleVipAddress(api)
+  const vips = await sampleVipAddresses(api)
   const facts: Fact[] = []
-  for (const check of sampleChecks({ layout, tasks, vip })) facts.push(await runCheck(check))
+  for (const check of sampleChecks({ layout, tasks, vips })) facts.push(await runCheck(check))
   const nodes = await recordsOf(api, '/weft/v1/nodes', 'nodes')
   return [
     section('Hosts', hostTable(nodes)),
     section('Tasks', taskTable(tasks)),
     section(
       'Names and virtual addresses',
-      `${sampleTaskName}  every web task\n${sampleVip.name}:${sampleVip.port}  ${vip}`,
+      `${sampleTaskName}  every web task\n${sampleVip.name}:${sampleVip.port}  ${vips.join(' ')}`,
     ),
     section('What answered', facts.map(formatFact).join('\n')),
     section('Try', suggestions(tasks, api.url)),

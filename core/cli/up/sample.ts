@@ -11,6 +11,8 @@ export interface SampleTask {
   /** The first address. */
   readonly address: string
   readonly addresses: readonly string[]
+  /** The same, by network. */
+  readonly byNetwork: Readonly<Record<string, readonly string[]>>
 }
 
 /** Deploys both services and waits until the last version has reached every node. */
@@ -29,21 +31,31 @@ export async function sampleTasks(api: Api): Promise<readonly SampleTask[]> {
   return tasks
     .map((task) => {
       const networks = Array.isArray(task['networks']) ? task['networks'].filter(isRecord) : []
-      const addresses = networks.flatMap(({ addresses: list }) => (Array.isArray(list) ? list.map(String) : []))
+      const lists = networks.map(
+        ({ name, addresses: list }) => [String(name), Array.isArray(list) ? list.map(String) : []] as const,
+      )
+      const addresses = lists.flatMap(([, list]) => list)
       const id = String(task['id'])
       const app = `/${id.slice(0, id.lastIndexOf('.')).replaceAll('_', '/')}`
-      return { id, app, node: String(task['node']), address: addresses[0] ?? '', addresses }
+      return {
+        id,
+        app,
+        node: String(task['node']),
+        address: addresses[0] ?? '',
+        addresses,
+        byNetwork: Object.fromEntries(lists),
+      }
     })
     .toSorted((a, b) => `${a.app} ${a.node}`.localeCompare(`${b.app} ${b.node}`))
 }
 
-/** The address that the master gave to the sample's VIP. */
-export async function sampleVipAddress(api: Api): Promise<string> {
+/** The addresses that the master gave to the sample's VIP, IPv4 first. */
+export async function sampleVipAddresses(api: Api): Promise<readonly string[]> {
   const vips = await recordsOf(api, '/weft/v1/vips', 'vips')
   const [name] = sampleVip.name.split('.')
   const vip = vips.find((candidate) => candidate['name'] === name)
   const addresses = vip?.['addresses']
-  return Array.isArray(addresses) ? String(addresses[0]) : ''
+  return Array.isArray(addresses) ? addresses.map(String) : []
 }
 
 /** The list `key` of an answer's object. */

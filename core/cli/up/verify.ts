@@ -3,7 +3,7 @@ import { type Fact, runCheck, sampleChecks } from './checks.ts'
 import { type LocalClusterOptions, startCluster } from './cluster.ts'
 import { leftovers, readFootprint } from './footprint.ts'
 import { clusterDirectory } from './layout.ts'
-import { deploySample, sampleTasks, sampleVipAddress } from './sample.ts'
+import { deploySample, sampleTasks, sampleVipAddresses } from './sample.ts'
 import { AppError } from '../../base/errors.ts'
 
 /** Longest that a machine may take to forget what was removed: namespaces go in the background. */
@@ -26,14 +26,14 @@ export async function verify(options: LocalClusterOptions, output: { readonly js
       return cluster.api.url
     })
     const tasks = await sampleTasks(cluster.api)
-    const vip = await sampleVipAddress(cluster.api)
+    const vips = await sampleVipAddresses(cluster.api)
     await check('every task has an address of its own', async () =>
       uniqueAddresses(
         tasks.map(({ address }) => address),
         options.agents + 1,
       ),
     )
-    for (const { title, run } of sampleChecks({ layout: cluster.layout, tasks, vip })) await check(title, run)
+    for (const { title, run } of sampleChecks({ layout: cluster.layout, tasks, vips })) await check(title, run)
   } finally {
     await cluster.stop()
   }

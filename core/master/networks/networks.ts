@@ -6,12 +6,12 @@ import { type Network } from '../../model/snapshot.ts'
 import { type Decide, type NodeRecord, type RegistryState } from '../registry/state.ts'
 import { firstVni, lowestFree, lowestFreeSubnet } from './allocate.ts'
 import { nodeSubnets } from './nodes.ts'
-import { type Profile } from './profile.ts'
+import { type NetworkPool, type Profile } from './profile.ts'
 
 /** A network that somebody wants. */
 export interface NetworkWish {
   readonly name: NetworkName
-  /** At most one for each IP version; absent: one from the profile's pool. */
+  /** At most one for each IP version; absent: one from each of the profile's pools. */
   readonly subnets?: readonly Cidr[]
   /** Absent: the lowest free one. */
   readonly vni?: number
@@ -94,17 +94,21 @@ function freeVni({ networks }: RegistryState): number {
   return vni
 }
 
-function defaultSubnets({ first, pool }: Profile, { networks }: RegistryState): readonly Cidr[] {
+function defaultSubnets(profile: Profile, { networks }: RegistryState): readonly Cidr[] {
+  const { first, pools, vips, vteps } = profile
   if (networks.size === 0) return first
-  if (pool === undefined) throw subnetError('this profile has no pool of subnets: give the network one')
-  const { range, networkBits } = pool
-  const inUse = [...networks.values()].flatMap(({ subnets }) => subnets)
+  if (pools.length === 0) throw subnetError('this profile has no pool of subnets: give the network one')
+  const inUse = [...[...networks.values()].flatMap(({ subnets }) => subnets), ...vips, ...vteps]
+  return pools.map((pool) => poolSubnet(pool, inUse))
+}
+
+function poolSubnet({ range, networkBits }: NetworkPool, inUse: readonly Cidr[]): Cidr {
   const taken: Cidr[] = []
   for (;;) {
     const candidate = lowestFreeSubnet(range, networkBits, taken)
     if (candidate === undefined)
       throw exhausted(`no free /${networkBits} is left in ${range}: give the network a subnet`)
-    if (!inUse.some((subnet) => cidrOverlaps(subnet, candidate))) return [candidate]
+    if (!inUse.some((subnet) => cidrOverlaps(subnet, candidate))) return candidate
     taken.push(candidate)
   }
 }

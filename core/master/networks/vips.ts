@@ -1,4 +1,5 @@
-import { type Ip } from '../../base/ip.ts'
+import { cidrSize } from '../../base/cidr.ts'
+import { type Cidr, type Ip, ipFamily } from '../../base/ip.ts'
 import { type VipAddress } from '../../model/snapshot.ts'
 import { type DiscoveryInfo } from '../../model/task.ts'
 import { isVipKey, parseVipLabel, vipKey } from '../../model/vip.ts'
@@ -20,7 +21,7 @@ export function vipNames(discovery: DiscoveryInfo | undefined): readonly string[
 }
 
 /**
- * Gives an address to each VIP that has none. When the range is used up, addresses of VIPs that no task wants (`inUse` is
+ * Gives an address of each IP version to each VIP that has none. When the range is used up, addresses of VIPs that no task wants (`inUse` is
  * false) are given away.
  * @throws ERR_MASTER_VIPS_EXHAUSTED
  */
@@ -30,14 +31,16 @@ export function decideVips(
   inUse: (key: string) => boolean,
 ): Decide {
   return (state) => {
-    const fresh = wanted.names.filter((name) => !state.vips.has(vipKey(name, wanted.framework)))
+    const fresh = wanted.names.filter((name) => !hasVipAddresses(profile, state, vipKey(name, wanted.framework)))
     if (fresh.length === 0) return {}
     const change = new Map<string, VipAddress | undefined>()
     const taken = new Set([...state.vips.values()].flatMap(({ addresses }) => addresses))
     for (const name of fresh) {
       const key = vipKey(name, wanted.framework)
-      if (taken.size + 2 >= smallestRange(profile)) giveAway(state, { change, taken, inUse })
-      const addresses = profile.vips.map((range) => vipAddress(range, key, taken))
+      if (isNearlyUsedUp(profile, taken)) giveAway(state, { change, taken, inUse })
+      const kept = state.vips.get(key)?.addresses ?? []
+      const own = (range: Cidr) => kept.find((address) => ipFamily(address) === ipFamily(range))
+      const addresses = profile.vips.map((range) => own(range) ?? vipAddress(range, key, taken))
       for (const address of addresses) taken.add(address)
       change.set(key, { name, framework: wanted.framework, addresses })
     }
@@ -45,9 +48,16 @@ export function decideVips(
   }
 }
 
-function smallestRange({ vips }: Profile): number {
-  const lengths = vips.map((range) => 2 ** ((range.includes(':') ? 128 : 32) - Number(range.split('/')[1])))
-  return Math.min(...lengths)
+/** True when the VIP has an address of each IP version that the profile has a range of. */
+export function hasVipAddresses({ vips }: Profile, state: Pick<RegistryState, 'vips'>, key: string): boolean {
+  const families = new Set(state.vips.get(key)?.addresses.map(ipFamily))
+  return vips.every((range) => families.has(ipFamily(range)))
+}
+
+/** True when one of the ranges has no address left; the first and the last of each are nobody's. */
+function isNearlyUsedUp({ vips }: Profile, taken: ReadonlySet<Ip>): boolean {
+  const count = (range: Cidr) => [...taken].filter((address) => ipFamily(address) === ipFamily(range)).length
+  return vips.some((range) => BigInt(count(range)) + 2n >= cidrSize(range))
 }
 
 interface GiveAway {

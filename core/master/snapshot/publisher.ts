@@ -1,9 +1,11 @@
+import { type IpFamily, ipFamily } from '../../base/ip.ts'
 import { type NodeName, type TaskId } from '../../model/ids.ts'
 import { type Node, type RunningTask, type VipAddress } from '../../model/snapshot.ts'
 import { vipKey } from '../../model/vip.ts'
 import { vipNames } from '../networks/vips.ts'
 import { type NodeRecord, type RegistryChange } from '../registry/state.ts'
 import { type SnapshotKeeper } from './keeper.ts'
+import { openVipUsers } from './vip-users.ts'
 
 /** Turns what the master knows into entities of the snapshot. */
 export interface Publisher {
@@ -16,56 +18,52 @@ export interface Publisher {
 }
 
 /**
- * A VIP is in the snapshot while a task of the snapshot asks for it, and not before its address is durable. `self` is the
- * node on which this master runs.
+ * A VIP is in the snapshot while a task of the snapshot asks for it, and not before its address is durable; with its
+ * addresses of those IP versions only over which a task can be reached, so that no name leads to an address without a
+ * backend. `self` is the node on which this master runs.
  */
 export function openPublisher(keeper: SnapshotKeeper, self: NodeName): Publisher {
-  const addresses = new Map<string, VipAddress>()
-  const users = new Map<string, Set<TaskId>>()
-  const wantedBy = new Map<TaskId, readonly string[]>()
-  const release = (id: TaskId) => {
-    for (const key of wantedBy.get(id) ?? []) {
-      const left = users.get(key)
-      left?.delete(id)
-      if (left?.size !== 0) continue
-      users.delete(key)
-      keeper.vips.delete(key)
-    }
-    wantedBy.delete(id)
+  const vips = new Map<string, VipAddress>()
+  const users = openVipUsers()
+  const show = (key: string) => {
+    const vip = vips.get(key)
+    const families = users.families(key)
+    const addresses = vip?.addresses.filter((address) => families.has(ipFamily(address))) ?? []
+    setOrDelete(keeper.vips, key, vip === undefined || addresses.length === 0 ? undefined : { ...vip, addresses })
   }
-  const claim = (task: RunningTask) => {
-    if (wantedBy.has(task.id)) return
-    const keys = namesOf(task).map((name) => vipKey(name, task.framework))
-    wantedBy.set(task.id, keys)
-    for (const key of keys) {
-      users.set(key, (users.get(key) ?? new Set()).add(task.id))
-      const address = addresses.get(key)
-      if (address !== undefined) keeper.vips.set(key, address)
-    }
+  const use = (id: TaskId, task: RunningTask | undefined) => {
+    const keys = task === undefined ? [] : namesOf(task).map((name) => vipKey(name, task.framework))
+    const families = task === undefined || keys.length === 0 ? [] : familiesOf(task, keeper)
+    for (const key of users.set(id, keys, families)) show(key)
   }
   return {
-    registry: ({ networks, nodes, vips, policies }) => {
+    registry: ({ networks, nodes, vips: changed, policies }) => {
       for (const [name, network] of networks ?? []) setOrDelete(keeper.networks, name, network)
       for (const [name, node] of nodes ?? []) {
         setOrDelete(keeper.nodes, name, node === undefined ? undefined : toNode(node, self))
       }
       for (const [name, policy] of policies ?? []) setOrDelete(keeper.policies, name, policy)
-      for (const [key, vip] of vips ?? []) {
-        setOrDelete({ set: (k, v) => addresses.set(k, v), delete: (k) => addresses.delete(k) }, key, vip)
-        setOrDelete(keeper.vips, key, users.has(key) ? vip : undefined)
+      for (const [key, vip] of changed ?? []) {
+        setOrDelete({ set: (k, v) => vips.set(k, v), delete: (k) => vips.delete(k) }, key, vip)
+        show(key)
       }
     },
     task: (id, task) => {
-      if (task === undefined) {
-        keeper.tasks.delete(id)
-        release(id)
-        return
-      }
-      claim(task)
-      keeper.tasks.set(id, task)
+      use(id, task)
+      setOrDelete(keeper.tasks, id, task)
     },
     isVipInUse: (key) => users.has(key),
   }
+}
+
+/** Where a VIP reaches a task: its first network, or its node's address: portPlaces of lb/vip/desired.ts. */
+function familiesOf({ networks, node, discovery }: RunningTask, keeper: SnapshotKeeper): readonly IpFamily[] {
+  const [first] = networks
+  const underlay = keeper.nodes.values.get(node)?.underlay
+  const isOnHost = first === undefined || first.name === ''
+  const onHost = isOnHost || discovery?.ports.some(({ labels }) => labels['network-scope'] === 'host') === true
+  const addresses = [...(isOnHost ? [] : first.addresses), ...(onHost && underlay !== undefined ? [underlay] : [])]
+  return [...new Set(addresses.map(ipFamily))]
 }
 
 /** Labels that mean nothing were refused at launch; a task that an agent brings with such ones has no VIP. */

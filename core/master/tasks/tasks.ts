@@ -2,7 +2,7 @@ import { errorMessage } from '../../base/errors.ts'
 import { type AgentId, type FrameworkId, type TaskId } from '../../model/ids.ts'
 import { isTerminal, type TaskStatus } from '../../model/task.ts'
 import { type MasterContext } from '../context.ts'
-import { decideVips, vipNames } from '../networks/vips.ts'
+import { decideVips, hasVipAddresses, vipNames } from '../networks/vips.ts'
 import { type MasterTask, type MasterVerdict, masterStatus, runningTask, stateFor, stepTask } from './state.ts'
 
 const vipRetryMs = 1_000
@@ -74,7 +74,7 @@ export function ensureVips(context: MasterContext, task: MasterTask): void {
   const { profile, registrar, publisher, clock, log, tasks } = context
   const framework = frameworkName(context, task.frameworkId)
   const names = safeVipNames(task)
-  if (names.every((name) => registrar.state.vips.has(`${name}.${framework}`))) return
+  if (names.every((name) => hasVipAddresses(profile, registrar.state, `${name}.${framework}`))) return
   const decide = decideVips(profile, { framework, names }, (key) => publisher.isVipInUse(key))
   registrar.apply(decide).catch((error: unknown) => {
     log.error(
