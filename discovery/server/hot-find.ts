@@ -6,13 +6,15 @@ import { ownUdpSizeBytes } from './limits.ts'
 /** What a packet is answered with; one object is used again and again. */
 export interface HotRequest {
   packet: Uint8Array
+  /** How much of `packet` is the query. */
+  length: number
   transport: 'udp' | 'tcp'
   /** Counts up from answer to answer: where rotated RRsets begin. */
   rotation: number
   /** Seconds of the shared monotonic clock. */
   nowSeconds: number
   /** The response is written to its beginning. */
-  readonly out: Uint8Array
+  out: Uint8Array
 }
 
 /** Finds ready responses. Allocates nothing. */
@@ -33,7 +35,7 @@ export function makeHotReader(memory: HotMemory): HotReader {
   return {
     lastRcode: () => rcode,
     find: (request) => {
-      if (!recognize(request.packet, question)) return 0
+      if (!recognize(request.packet, request.length, question)) return 0
       const slot = locate(memory, question)
       if (slot < 0) return 0
       const entry = Atomics.load(memory.index, slot)

@@ -26,15 +26,14 @@ export function makeHotQuestion(): HotQuestion {
 }
 
 /**
- * Reads a query of one question and at most an OPT of version 0: what resolvers send, day in, day out. False for anything
+ * Reads the first `length` octets as a query of one question and at most an OPT of version 0: what resolvers send, day in, day out. False for anything
  * else, however well-formed: the general path answers it.
  */
-export function recognize(packet: Uint8Array, question: HotQuestion): boolean {
-  const { length } = packet
+export function recognize(packet: Uint8Array, length: number, question: HotQuestion): boolean {
   if (length < headerBytes + 5) return false
   const opts = at(packet, 11)
   if ((at(packet, 2) & 0xf8) !== 0 || opts > 1 || !plainCounts(packet)) return false
-  const nameEnd = readKey(packet, question)
+  const nameEnd = readKey(packet, length, question)
   if (nameEnd === 0) return false
   const end = nameEnd + 4
   if (opts === 0) {
@@ -44,7 +43,7 @@ export function recognize(packet: Uint8Array, question: HotQuestion): boolean {
     question.special = (at(packet, 3) & 0x10) !== 0
     return true
   }
-  if (!plainOpt(packet, end)) return false
+  if (!plainOpt(packet, length, end)) return false
   question.opt = end
   const size = u16(packet, end + 3)
   question.limitBytes = size < plainUdpBytes ? plainUdpBytes : size > maxUdpBytes ? maxUdpBytes : size
@@ -62,9 +61,8 @@ function plainCounts(packet: Uint8Array): boolean {
 }
 
 /** Takes the key over; where the name ends, or 0 when it is compressed or malformed. */
-function readKey(packet: Uint8Array, question: HotQuestion): number {
+function readKey(packet: Uint8Array, length: number, question: HotQuestion): number {
   const { key } = question
-  const { length } = packet
   let hash = 0x811c9dc5
   let from = headerBytes
   let to = 0
@@ -93,8 +91,7 @@ function readKey(packet: Uint8Array, question: HotQuestion): number {
 }
 
 /** True for an OPT of version 0 at the root whose options are well-formed and end the packet. */
-function plainOpt(packet: Uint8Array, opt: number): boolean {
-  const { length } = packet
+function plainOpt(packet: Uint8Array, length: number, opt: number): boolean {
   if (opt + optBytes > length || at(packet, opt) !== 0 || at(packet, opt + 6) !== 0) return false
   if (u16(packet, opt + 1) !== metaType.OPT || opt + optBytes + u16(packet, opt + 9) !== length) return false
   let option = opt + optBytes

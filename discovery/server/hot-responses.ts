@@ -1,7 +1,7 @@
 import { rcode } from '../dns/constants.ts'
 import { type Answer, type AnswerContext } from './answer.ts'
 import { compileHotEntry } from './hot-compile.ts'
-import { type HotReader, hotResponseBytes, makeHotReader } from './hot-find.ts'
+import { type HotReader, type HotRequest, hotResponseBytes, makeHotReader } from './hot-find.ts'
 import { type HotBuffers, hotMemoryOf } from './hot-memory.ts'
 import { type HotEntry, type HotStore, makeHotStore } from './hot-store.ts'
 
@@ -17,6 +17,8 @@ export interface HotResponses {
   keep(entry: HotEntry): void
 }
 
+const emptyRequest = { packet: new Uint8Array(0), length: 0, transport: 'udp', rotation: 0, nowSeconds: 0 } as const
+
 /** Denials are kept when they are asked for again within so many others: nonsense is rarely asked twice. */
 const sieveBits = 1 << 16
 
@@ -25,13 +27,14 @@ export function openHotResponses(buffers: HotBuffers, nowSeconds: () => number):
   const memory = hotMemoryOf(buffers)
   const store = makeHotStore(memory)
   const reader: HotReader = makeHotReader(memory)
-  const request = { packet: new Uint8Array(0), out: new Uint8Array(hotResponseBytes), nowSeconds: 0 }
+  const request: HotRequest = { ...emptyRequest, out: new Uint8Array(hotResponseBytes) }
   const askedTwice = openSieve()
   return {
     buffers,
     store,
     find: (packet, { transport, rotation }) => {
-      const length = reader.find(Object.assign(request, { packet, transport, rotation, nowSeconds: nowSeconds() }))
+      Object.assign(request, { packet, length: packet.length, transport, rotation, nowSeconds: nowSeconds() })
+      const length = reader.find(request)
       return length === 0 ? undefined : { bytes: request.out.slice(0, length), rcode: reader.lastRcode() }
     },
     remember: (packet, { zones, recursion }, outcome) => {

@@ -60,7 +60,7 @@ export function makeHotStore(memory: HotMemory): HotStore {
   let id = 0
   return {
     put: (entry) => {
-      if (!recognize(entry.packet, question)) return false
+      if (!recognize(entry.packet, entry.packet.length, question)) return false
       const size = sizeWords(entry, question.keyLength)
       const at = allocate(memory, rings[entry.area], size)
       if (at < 0) return false

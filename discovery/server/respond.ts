@@ -22,7 +22,7 @@ export interface ServerObserver {
 }
 
 /** Why something got no answer. */
-export type DropReason = 'not-a-query' | 'send-failed' | 'slow-client' | 'too-many-connections'
+export type DropReason = 'not-a-query' | 'send-failed' | 'slow-client' | 'too-many-connections' | 'overload'
 
 /** What the listeners share. */
 export interface ResponderOptions {

@@ -13,6 +13,10 @@ export interface DnsServerOptions extends ResponderOptions {
   readonly port: number
   readonly clock?: Clock
   readonly tcp?: Partial<TcpLimits>
+  /** `tcp`: something else answers UDP on the same port. */
+  readonly transports?: 'both' | 'tcp'
+  /** What answers; absent: made from the other options. */
+  readonly respond?: Responder
 }
 
 /** A running DNS server. */
@@ -30,14 +34,14 @@ const portAttempts = 20
  * @throws ERR_DNS_LISTEN when one can't be bound; nothing stays open then
  */
 export async function openDnsServer(options: DnsServerOptions): Promise<DnsServer> {
-  const respond = makeResponder(options)
+  const respond = options.respond ?? makeResponder(options)
   const opened: Listener[] = []
   const endpoints: { readonly address: Ip; readonly port: number }[] = []
   try {
     for (const address of options.addresses) {
-      const pair = await openPair({ ...options, address, respond })
-      opened.push(...pair)
-      endpoints.push({ address, port: pair[0].port })
+      const listeners = await openListeners({ ...options, address, respond })
+      opened.push(...listeners)
+      endpoints.push({ address, port: listeners[0].port })
     }
   } catch (error) {
     await Promise.all(opened.map((listener) => listener.close()))
@@ -52,11 +56,12 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
   }
 }
 
-async function openPair(
+async function openListeners(
   options: DnsServerOptions & { readonly address: Ip; readonly respond: Responder },
-): Promise<readonly [Listener, Listener]> {
+): Promise<readonly [Listener, ...Listener[]]> {
   const limits = { ...defaultTcpLimits, ...options.tcp }
   const clock = options.clock ?? systemClock
+  if (options.transports === 'tcp') return [await openTcpListener({ ...options, clock, limits })]
   for (let attempt = 1; ; attempt++) {
     const udp = await openUdpListener(options)
     try {

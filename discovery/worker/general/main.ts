@@ -1,0 +1,79 @@
+// The thread that holds the zones: it answers TCP, and over UDP all that has no ready response; it makes the ready ones.
+import { parentPort, workerData } from 'node:worker_threads'
+import { errorMessage, hasCode } from '../../../core/base/errors.ts'
+import { type LogFields, type Logger } from '../../../core/base/log.ts'
+import { forgetChanged } from '../../server/hot-change.ts'
+import { hotMemoryOf } from '../../server/hot-memory.ts'
+import { openHotResponses } from '../../server/hot-responses.ts'
+import { makeResponder, monotonicSeconds } from '../../server/respond.ts'
+import { openDnsServer } from '../../server/server.ts'
+import { openNamesZones } from '../../zones.ts'
+import { type GeneralThreadData, type Order, type Report } from '../messages.ts'
+import { openUdpCalls } from '../native-udp.ts'
+import { statsObserver } from '../stats.ts'
+import { makeMissAnswerer } from './answer-misses.ts'
+
+const data = workerData as GeneralThreadData // what open.ts gave
+
+function report(message: Report): void {
+  parentPort?.postMessage(message)
+}
+
+/** Lines go out where the daemon's do. */
+function remoteLog(more: LogFields): Logger {
+  const line = (level: 'error' | 'warn' | 'info' | 'debug') => (fields: LogFields, text: string) =>
+    report({ kind: 'log', level, fields: { ...more, ...fields }, text })
+  return {
+    error: line('error'),
+    warn: line('warn'),
+    info: line('info'),
+    debug: line('debug'),
+    child: (fields) => remoteLog({ ...more, ...fields }),
+  }
+}
+
+async function run(): Promise<void> {
+  const log = remoteLog({})
+  const zones = openNamesZones(data.config)
+  const hot = openHotResponses(data.buffers, monotonicSeconds)
+  const observer = statsObserver(new Float64Array(data.stats))
+  const options = { zones, log, observer, hot }
+  const respond = makeResponder(options)
+  const closing = new AbortController()
+  if (data.udp === 'hot') {
+    const udp = openUdpCalls()
+    const answerMisses = makeMissAnswerer({
+      respond,
+      memory: hotMemoryOf(data.buffers),
+      observer,
+      send: udp.sendTo,
+      signal: closing.signal,
+    })
+    for (const port of data.misses) port.on('message', answerMisses)
+  }
+  const { addresses, port } = data
+  const transports = data.udp === 'hot' ? 'tcp' : 'both'
+  const server = await openDnsServer({ ...options, respond, addresses, port, transports })
+  parentPort?.on('message', (order: Order) => {
+    if (order.kind === 'change') {
+      zones.apply(order.change)
+      forgetChanged(hot.store, order.change)
+      report({ kind: 'applied', id: order.id })
+      return
+    }
+    closing.abort()
+    for (const misses of data.misses) misses.close()
+    void server.close().finally(() => parentPort?.close())
+  })
+  report({ kind: 'ready', endpoints: server.endpoints })
+}
+
+try {
+  await run()
+} catch (error) {
+  const taken = error instanceof Error && hasCode(error.cause, 'EADDRINUSE')
+  const code = hasCode(error, 'ERR_DNS_LISTEN') ? 'ERR_DNS_LISTEN' : 'ERR_DNS_THREAD'
+  report({ kind: 'failed', code, message: errorMessage(error), taken })
+  for (const misses of data.misses) misses.close()
+  parentPort?.close()
+}
