@@ -132,6 +132,20 @@ export async function collectNetwork(
   if (failures.length > 0) throw new AggregateError(failures, `GC of network ${list.name} failed`)
 }
 
+/**
+ * Runs another plugin with an environment and input as they are: how a plugin delegates.
+ * @throws ERR_CNI_PLUGIN with `details.cniCode`, ERR_CNI_PLUGIN_MISSING
+ */
+export async function delegateCommand(
+  runner: PluginRunner,
+  { type, env, stdin }: { readonly type: string; readonly env: PluginCall['env']; readonly stdin: string },
+  options: InvokeOptions,
+): Promise<PluginExit> {
+  const exit = await runner.run({ path: await runner.find(type), env, stdin }, options)
+  if (exit.exitCode !== 0) throw pluginError(`CNI plugin ${type}: ${env['CNI_COMMAND']}`, type, exit)
+  return exit
+}
+
 interface Invocation {
   readonly command: string
   readonly list: NetworkList
@@ -145,7 +159,9 @@ async function callPlugin(runner: PluginRunner, invocation: Invocation, options:
   const path = await runner.find(invocation.plugin.type)
   const call = { path, env: environmentOf(runner, invocation), stdin: JSON.stringify(configOf(invocation)) }
   const exit = await runner.run(call, options)
-  if (exit.exitCode !== 0) throw pluginError(invocation, exit)
+  const { command, plugin, list } = invocation
+  const where = `CNI plugin ${plugin.type}: ${command} on network ${list.name}`
+  if (exit.exitCode !== 0) throw pluginError(where, plugin.type, exit)
   return exit.stdout
 }
 
@@ -176,17 +192,16 @@ function configOf({ list, plugin, attachment, prevResult, alive }: Invocation): 
   }
 }
 
-function pluginError({ command, plugin, list }: Invocation, exit: PluginExit): AppError {
-  const where = `CNI plugin ${plugin.type}: ${command} on network ${list.name}`
+function pluginError(where: string, plugin: string, exit: PluginExit): AppError {
   try {
     const body = parseJsonObject(exit.stdout, 'the error')
     const [cniCode, msg] = [integerField(body, 'code') ?? cniCodes.internal, stringField(body, 'msg') ?? '']
     const cniDetails = stringField(body, 'details')
     const text = cniDetails ? `${msg} (${cniDetails})` : msg
-    return new AppError('ERR_CNI_PLUGIN', `${where}: ${text}`, { details: { cniCode, msg, plugin: plugin.type } })
+    return new AppError('ERR_CNI_PLUGIN', `${where}: ${text}`, { details: { cniCode, msg, plugin } })
   } catch (cause) {
     const output = (exit.stderr.trim() || exit.stdout.trim()).slice(-500) || 'no output'
-    const details = { cniCode: cniCodes.internal, plugin: plugin.type }
+    const details = { cniCode: cniCodes.internal, plugin }
     return new AppError('ERR_CNI_PLUGIN', `${where} exited with ${exit.exitCode}: ${output}`, { cause, details })
   }
 }

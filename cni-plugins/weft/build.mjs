@@ -47,7 +47,8 @@ function compile(compiler, output) {
 function installFallback(output) {
   const pinned = join(here, '..', '..', 'node_modules', '.bin', 'node')
   const node = existsSync(pinned) ? pinned : execPath
-  const script = `#!/bin/sh\nexec ${quote(node)} ${quote(join(here, 'client.mjs'))}\n`
+  // The name it is started by says whether it gives addresses only. The comment is how `weft cni` knows it.
+  const script = `#!/bin/sh\n# weft-cni-plugin-marker\nexec ${quote(node)} ${quote(join(here, 'client.mjs'))} "$0"\n`
   if (existsSync(output) && readFileSync(output, 'utf8') === script) return
   const temporary = `${output}.new-${process.pid}`
   writeFileSync(temporary, script)

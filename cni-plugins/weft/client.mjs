@@ -4,7 +4,7 @@
  */
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, unlinkSync, writeSync } from 'node:fs'
 import { createConnection } from 'node:net'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 
 const frameLimit = 1 << 20
 const answerTimeoutMs = 60_000
@@ -45,14 +45,19 @@ function scanConfig(input, env) {
     typeof value === 'string' && value !== '' && value.length <= limit ? value : undefined
   return {
     version: text(config?.cniVersion, 32) ?? '1.1.0',
-    socketPath: text(config?.socket, 4095) ?? text(env.WEFT_CNI_SOCKET, 4095) ?? '/run/weft/net.sock',
+    socketPath:
+      text(config?.socket, 4095) ??
+      text(config?.ipam?.socket, 4095) ??
+      text(env.WEFT_CNI_SOCKET, 4095) ??
+      '/run/weft/net.sock',
   }
 }
 
-function encodeRequest(env, input) {
+function encodeRequest(env, input, program) {
   const block = Buffer.from(
     Object.entries(env)
-      .filter(([name]) => name.startsWith('CNI_') || name.startsWith('WEFT_'))
+      .filter(([name]) => name.startsWith('CNI_') || (name.startsWith('WEFT_') && name !== 'WEFT_CNI_PLUGIN'))
+      .concat(program === 'weft-ipam' ? [['WEFT_CNI_PLUGIN', program]] : [])
       .map(([name, value]) => `${name}=${value}\0`)
       .join(''),
   )
@@ -145,12 +150,12 @@ function failure(cniVersion, body) {
   return { exitCode: 1, stdout: `${JSON.stringify({ cniVersion, ...body })}\n` }
 }
 
-async function main(env) {
+async function main(env, program) {
   const command = env.CNI_COMMAND ?? ''
   const missing = 'CNI_COMMAND is missing: this is a CNI plugin, to be started by a container runtime'
   if (command === '') return failure('1.1.0', { code: codes.environment, msg: missing })
   const input = readInput(frameLimit) ?? undefined
-  const frame = encodeRequest(env, input ?? Buffer.alloc(0))
+  const frame = encodeRequest(env, input ?? Buffer.alloc(0), program)
   const config = scanConfig(input ?? Buffer.alloc(0), env)
   if (command === 'VERSION') {
     const stdout = `${JSON.stringify({ cniVersion: config.version, supportedVersions: versions })}\n`
@@ -172,6 +177,6 @@ async function main(env) {
   }
 }
 
-const { exitCode, stdout } = await main(process.env)
+const { exitCode, stdout } = await main(process.env, basename(process.argv[2] ?? ''))
 process.exitCode = exitCode
 process.stdout.write(stdout)

@@ -5,7 +5,11 @@
  * The frame is described in networking/node/cni-frame.ts. client.mjs does the same where there is no compiler; both pass
  * test/conformance/cni-client.test.ts.
  *
- * Socket: key "socket" at the top level of the configuration, else the environment's WEFT_CNI_SOCKET, else the default.
+ * Started as "weft-ipam" it gives addresses only, to another plugin that makes the interface: it then tells the daemon so
+ * by the variable WEFT_CNI_PLUGIN.
+ *
+ * Socket: key "socket" at the top level of the configuration, else of its "ipam", else the environment's WEFT_CNI_SOCKET,
+ * else the default.
  * Without a daemon: ADD, CHECK, GC say "try again later" (11); STATUS says 50; DEL is kept in cni-del-queue/ beside the
  * socket for the daemon's next start, and succeeds.
  */
@@ -39,6 +43,9 @@ static unsigned char frame[8 + FRAME_LIMIT + 2];
 static size_t frame_length;
 static const char *input = "";
 static size_t input_length;
+
+/* How `weft cni` knows a file of ours. */
+__attribute__((used)) static const char marker[] = "weft-cni-plugin-marker";
 
 static char version[33] = "1.1.0";
 static char socket_path[4096] = DEFAULT_SOCKET;
@@ -129,7 +136,7 @@ static void keep_value(const char *from, const char *to, char *out, size_t size)
 static void scan_config(void)
 {
 	const char *end = input + input_length;
-	int depth = 0;
+	int depth = 0, in_ipam = 0, socket_found = 0;
 	for (const char *at = input; at < end; at++) {
 		if (*at == '{' || *at == '[')
 			depth++;
@@ -143,18 +150,22 @@ static void scan_config(void)
 			return;
 		at = key_end;
 		const char *next = skip_space(key_end + 1, end);
-		if (depth != 1 || next >= end || *next != ':')
+		if (depth < 1 || depth > 1 + in_ipam || next >= end || *next != ':')
 			continue;
 		next = skip_space(next + 1, end);
+		if (depth == 1)
+			in_ipam = key_end - key == 4 && !memcmp(key, "ipam", 4) && next < end && *next == '{';
 		if (next >= end || *next != '"')
 			continue;
 		const char *value_end = end_of_string(next + 1, end);
 		if (!value_end)
 			return;
-		if (key_end - key == 10 && !memcmp(key, "cniVersion", 10))
+		if (depth == 1 && key_end - key == 10 && !memcmp(key, "cniVersion", 10))
 			keep_value(next + 1, value_end, version, sizeof version);
-		if (key_end - key == 6 && !memcmp(key, "socket", 6))
+		if (key_end - key == 6 && !memcmp(key, "socket", 6) && (depth == 1 || !socket_found)) {
 			keep_value(next + 1, value_end, socket_path, sizeof socket_path);
+			socket_found |= depth == 1;
+		}
 		at = value_end;
 	}
 }
@@ -162,24 +173,39 @@ static void scan_config(void)
 /* Only what concerns us: the runtime's other variables may be secret, and large. */
 static int is_ours(const char *variable)
 {
+	if (!strncmp(variable, "WEFT_CNI_PLUGIN=", 16))
+		return 0;
 	return !strncmp(variable, "CNI_", 4) || !strncmp(variable, "WEFT_", 5);
 }
 
+/* Appends one variable to the frame. Returns 0, or -1 with errno E2BIG. */
+static int put_variable(size_t *length, const char *variable)
+{
+	size_t size = strlen(variable) + 1;
+	if (*length + size > FRAME_LIMIT) {
+		errno = E2BIG;
+		return -1;
+	}
+	memcpy(frame + *length, variable, size);
+	*length += size;
+	return 0;
+}
+
+static int is_ipam(const char *program)
+{
+	const char *slash = program ? strrchr(program, '/') : NULL;
+	return program && !strcmp(slash ? slash + 1 : program, "weft-ipam");
+}
+
 /* Returns 0, or -1 with errno (E2BIG: too long). */
-static int read_request(void)
+static int read_request(const char *program)
 {
 	size_t length = 8;
-	for (char **variable = environ; *variable; variable++) {
-		if (!is_ours(*variable))
-			continue;
-		size_t size = strlen(*variable) + 1;
-		if (length + size > FRAME_LIMIT) {
-			errno = E2BIG;
+	for (char **variable = environ; *variable; variable++)
+		if (is_ours(*variable) && put_variable(&length, *variable) < 0)
 			return -1;
-		}
-		memcpy(frame + length, *variable, size);
-		length += size;
-	}
+	if (is_ipam(program) && put_variable(&length, "WEFT_CNI_PLUGIN=weft-ipam") < 0)
+		return -1;
 	put_u32(frame + 4, length - 8);
 	input = (const char *)frame + length;
 	for (;;) {
@@ -366,7 +392,7 @@ static int without_daemon(const char *command, int reason)
 	return fail(CODE_TRY_AGAIN, "the Weft node daemon does not answer: start `weft net` on this machine, then try again", detail);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const char *command = env("CNI_COMMAND");
 	signal(SIGPIPE, SIG_IGN);
@@ -374,7 +400,7 @@ int main(void)
 		return fail(CODE_ENVIRONMENT, "CNI_COMMAND is missing: this is a CNI plugin, to be started by a container runtime", NULL);
 	if (*env("WEFT_CNI_SOCKET") && strlen(env("WEFT_CNI_SOCKET")) < sizeof socket_path)
 		strcpy(socket_path, env("WEFT_CNI_SOCKET"));
-	int outcome = read_request();
+	int outcome = read_request(argc > 0 ? argv[0] : NULL);
 	int reason = errno;
 	if (!strcmp(command, "VERSION")) {
 		scan_config();

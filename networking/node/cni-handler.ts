@@ -1,16 +1,14 @@
 import { causesOf, cniCodeOf, cniCodes, cniCodeTable, formatCniError } from '../../cni-plugins/cni/errors.ts'
 import { type CniRequest, cniVersionOf, parseCniRequest } from '../../cni-plugins/cni/request.ts'
 import { formatVersions } from '../../cni-plugins/cni/version.ts'
-import { errorMessage, unreachable } from '../../core/base/errors.ts'
+import { AppError, errorMessage, unreachable } from '../../core/base/errors.ts'
 import { keyedSerial } from '../../core/base/serial.ts'
-import {
-  addContainer,
-  checkAttached,
-  type CniDeps,
-  collectGarbage,
-  deleteContainer,
-  reportStatus,
-} from './cni-commands.ts'
+import { addContainer } from './cni-add.ts'
+import { checkAttached, reportStatus } from './cni-check.ts'
+import { type CniDeps, ipamPluginType, type PluginRole } from './cni-deps.ts'
+import { type CniCall } from './cni-frame.ts'
+import { addAddresses } from './cni-ipam.ts'
+import { collectGarbage, deleteContainer, type Exclusive } from './cni-remove.ts'
 import { type CniHandler } from './cni-server.ts'
 
 /** CNI codes of the errors of what the handler composes. */
@@ -26,6 +24,7 @@ const codeTable: Readonly<Record<string, number>> = {
   ERR_ATTACH_NETNS: cniCodes.environment,
   ERR_ATTACH_EXISTS: cniCodes.alreadyAttached,
   ERR_ATTACH_CHECK: cniCodes.checkFailed,
+  ERR_CNI_PLUGIN_MISSING: cniCodes.config,
 }
 
 /**
@@ -34,37 +33,58 @@ const codeTable: Readonly<Record<string, number>> = {
  */
 export function cniHandler(deps: CniDeps): CniHandler {
   const serial = keyedSerial()
-  return async ({ env, stdin }) => {
+  const exclusive: Exclusive = (containerId, task) => serial(`container ${containerId}`, task)
+  return async (call) => {
+    const { env, stdin } = call
     try {
       const request = parseCniRequest(env, stdin)
       const key = 'attachment' in request ? `container ${request.attachment.containerId}` : request.kind
-      const run = () => perform(deps, request)
+      const run = () => perform(deps, request, { call, role: roleOf(call), exclusive })
       return { exitCode: 0, stdout: request.kind === 'VERSION' ? await run() : await serial(key, run) }
     } catch (error) {
-      const [code, details] = [cniCodeOf(error, codeTable), causesOf(error)]
-      const call = { command: env['CNI_COMMAND'], container: env['CNI_CONTAINERID'], ifname: env['CNI_IFNAME'] }
-      deps.log.warn({ ...call, code, error: errorMessage(error), details }, 'CNI call refused')
+      const [code, details] = [codeOf(error), causesOf(error)]
+      const who = { command: env['CNI_COMMAND'], container: env['CNI_CONTAINERID'], ifname: env['CNI_IFNAME'] }
+      deps.log.warn({ ...who, code, error: errorMessage(error), details }, 'CNI call refused')
       const body = { code, msg: errorMessage(error), ...(details === undefined ? {} : { details }) }
       return { exitCode: 1, stdout: formatCniError(body, cniVersionOf(stdin)) }
     }
   }
 }
 
-async function perform(deps: CniDeps, request: CniRequest): Promise<string> {
+/** The client says under which name it was started when that is not the usual one. */
+function roleOf({ env }: CniCall): PluginRole {
+  return env['WEFT_CNI_PLUGIN'] === ipamPluginType ? 'ipam' : 'interface'
+}
+
+/** What another plugin says is passed on with its own number. */
+function codeOf(error: unknown): number {
+  const passed = error instanceof AppError && error.code === 'ERR_CNI_PLUGIN' ? error.details['cniCode'] : undefined
+  return typeof passed === 'number' && passed > 0 ? passed : cniCodeOf(error, codeTable)
+}
+
+interface PerformContext {
+  readonly call: CniCall
+  readonly role: PluginRole
+  readonly exclusive: Exclusive
+}
+
+async function perform(deps: CniDeps, request: CniRequest, context: PerformContext): Promise<string> {
   switch (request.kind) {
-    case 'ADD':
-      return `${JSON.stringify(await addContainer(deps, request))}\n`
+    case 'ADD': {
+      const added = context.role === 'ipam' ? addAddresses(deps, request) : addContainer(deps, request, context.call)
+      return `${JSON.stringify(await added)}\n`
+    }
     case 'DEL':
-      await deleteContainer(deps, request)
+      await deleteContainer(deps, request, context)
       return ''
     case 'CHECK':
-      await checkAttached(deps, request)
+      await checkAttached(deps, request, context)
       return ''
     case 'GC':
-      await collectGarbage(deps, request)
+      await collectGarbage(deps, request, context)
       return ''
     case 'STATUS':
-      await reportStatus(deps, request)
+      await reportStatus(deps, request, context)
       return ''
     case 'VERSION':
       return formatVersions(request.cniVersion)

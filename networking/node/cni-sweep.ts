@@ -1,11 +1,13 @@
 import { errorMessage } from '../../core/base/errors.ts'
 import { detachContainer } from '../attach/attach.ts'
 import { isHostLinkName } from '../attach/names.ts'
-import { type CniDeps, remove } from './cni-commands.ts'
+import { type Lease } from '../ipam/lease.ts'
+import { type CniDeps } from './cni-deps.ts'
+import { remove } from './cni-remove.ts'
 
 /** What a sweep took away. */
 export interface SweepReport {
-  /** Leases of another boot. */
+  /** Leases of another boot, or of an ADD or DEL that a crash ended. */
   readonly leases: number
   /** Host ends without a lease. */
   readonly links: number
@@ -13,7 +15,8 @@ export interface SweepReport {
 
 /**
  * Puts leases and links together again after the daemon, or the machine, was restarted: leases of another boot are
- * released (their containers are gone), host ends without a lease are deleted (an ADD that never ended). A lease whose
+ * released (their containers are gone), ADDs that had not ended are undone, DELs that had begun are finished, host ends
+ * without a lease are deleted. A whole lease whose
  * link or namespace is gone stays until the runtime says DEL or GC: only it knows. Failures are logged and left for the
  * next sweep.
  */
@@ -22,13 +25,17 @@ export async function sweepAttachments(
   { signal }: { readonly signal: AbortSignal },
 ): Promise<SweepReport> {
   let leases = 0
-  for (const lease of deps.leases.list().filter(({ bootId }) => bootId !== deps.leases.bootId)) {
+  const halves = ({ bootId, state }: Lease) => bootId !== deps.leases.bootId || state !== undefined
+  for (const lease of deps.leases.list().filter(halves)) {
     signal.throwIfAborted()
     try {
       await remove(deps, lease)
       leases++
     } catch (error) {
-      deps.log.warn({ container: lease.container, error: errorMessage(error) }, 'lease of another boot not released')
+      deps.log.warn(
+        { container: lease.container, error: errorMessage(error) },
+        'lease of another boot, or half made, not released',
+      )
     }
   }
   const links = await sweepLinks(deps, signal)

@@ -165,7 +165,7 @@ t.test('GC and STATUS', { skip: canMakeHosts }, async (t) => {
     exitCode: 1,
     answer: { code: 11, msg: /10.84.1.0/ },
   })
-  t.match(await call({ CNI_COMMAND: 'STATUS' }, config(node, 'small')), { exitCode: 1, answer: { code: 50 } })
+  t.match(await call({ CNI_COMMAND: 'STATUS' }, config(node, 'small')), { exitCode: 1, answer: { code: 51 } })
   t.match(await call({ CNI_COMMAND: 'STATUS' }, config(node, 'bare')), { exitCode: 1, answer: { code: 50 } })
   t.match(await call(envOf('ADD', more), config(node, 'bare')), { exitCode: 1, answer: { code: 11, msg: /no subnet/ } })
   t.match(await call(envOf('ADD', more), config(node, 'other')), {

@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
 import { buildCniClient } from '../../cni-plugins/weft/build.mjs'
 import { parseCidr } from '../../core/base/cidr.ts'
 import { silentLog } from '../../core/base/log.ts'
 import { parseNetworkName } from '../../core/model/ids.ts'
 import { type Leases, openLeases } from '../../networking/ipam/leases.ts'
 import { type AttachKernel, openAttachKernel } from '../../networking/attach/kernel.ts'
-import { type CniDeps } from '../../networking/node/cni-commands.ts'
+import { type CniDeps } from '../../networking/node/cni-deps.ts'
 import { cniHandler } from '../../networking/node/cni-handler.ts'
 import { type CniServer, openCniServer } from '../../networking/node/cni-server.ts'
 import { type CniView } from '../../networking/node/cni-view.ts'
@@ -69,6 +70,7 @@ export function makeCniNode(label: string): CniNode {
   const socketPath = join(directory, 'run', 'net.sock')
   const kernel = openAttachKernel({ netns: host.path })
   const containers: TestHost[] = []
+  const plugins = (directories: readonly string[]) => pluginRunner({ directories, env: { PATH: process.env['PATH'] } })
   let running: { readonly server: CniServer; readonly leases: Leases } | undefined
   const stop = async () => {
     await running?.server.close()
@@ -87,7 +89,7 @@ export function makeCniNode(label: string): CniNode {
     start: async (changes = {}) => {
       const path = join(directory, 'leases.jsonl')
       const leases = await openLeases({ path, bootId: 'boot', log: silentLog })
-      const deps: CniDeps = { leases, kernel, view: () => testView, log: silentLog, ...changes }
+      const deps: CniDeps = { leases, kernel, view: () => testView, log: silentLog, plugins, ...changes }
       const server = await openCniServer({ socketPath, handler: cniHandler(deps), log: silentLog, idleTimeoutMs: 500 })
       running = { server, leases }
     },
