@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
 import { watchSnapshots } from '../../core/api/client.ts'
 import { systemClock } from '../../core/base/clock.ts'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
@@ -13,17 +14,26 @@ import { diffSnapshots } from '../../core/model/delta.ts'
 import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
 import { openDnsServer } from '../../discovery/server/server.ts'
 import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
+import { openLbConntrack } from '../../lb/conntrack.ts'
 import { openNftablesPlane } from '../../lb/nftables/plane.ts'
 import { openLbStage } from '../../lb/stage.ts'
-import { openAttachKernel } from '../attach/kernel.ts'
-import { openLeases } from '../ipam/leases.ts'
+import { type AttachKernel, openAttachKernel } from '../attach/kernel.ts'
+import { type LeaseKey } from '../ipam/lease.ts'
+import { type Leases, openLeases } from '../ipam/leases.ts'
 import { openIsolationStage } from '../isolation/stage.ts'
+import { type ConntrackTable, openConntrack } from '../netlink/conntrack.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
 import { openRouteSocket } from '../netlink/route-socket.ts'
+import { openTrafficControl } from '../netlink/traffic.ts'
+import { type Nft } from '../nft/nft.ts'
 import { openNft } from '../nft/open.ts'
 import { openOverlayStage } from '../overlay/stage.ts'
 import { procSysctl } from '../overlay/sysctl.ts'
+import { loopbackSettings } from '../portmap/loopback.ts'
+import { openPortmap, type Portmap } from '../portmap/port-mapper.ts'
+import { openPortmapStage } from '../portmap/stage.ts'
 import { dnsAddress, nftTable } from '../protocol.ts'
+import { openShaper, type Shaper } from '../shaping/shaper.ts'
 import { openSnapshotCache } from './cache.ts'
 import { cniHandler } from './cni-handler.ts'
 import { drainDelQueue } from './cni-queue.ts'
@@ -53,26 +63,54 @@ async function ensureDnsAddress(routes: RouteSocket): Promise<void> {
   if (outcome?.ok === false) throw outcome.error
 }
 
-async function openPipeline({ flags, log, routes }: Ground, names: NamesStage): Promise<Pipeline> {
-  const nft = await openNft()
-  log.info({ nft: nft.name }, 'nftables opened')
+/** What containers have on this node, and what serves them. */
+interface Containers {
+  readonly leases: Leases
+  readonly kernel: AttachKernel
+  readonly portmap: Portmap
+  readonly shaper: Shaper
+  readonly conntrack: ConntrackTable
+}
+
+async function openContainers({ flags, log, routes }: Ground, nft: Nft): Promise<Containers> {
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  const leases = await openLeases({ path: join(flags.stateDir, 'leases'), bootId, log })
+  const kernel = openAttachKernel()
+  const conntrack = openConntrack()
+  const allowLoopback = (key: LeaseKey) => kernel.writeSettings('host', loopbackSettings(leases.get(key)?.hostLink))
+  const portmap = openPortmap({ nft, table: nftTable, leases: leases.list, conntrack, allowLoopback })
+  const shaper = openShaper({ routes, traffic: openTrafficControl(), removeLinks: kernel.removeLinks })
+  return { leases, kernel, portmap, shaper, conntrack }
+}
+
+interface PipelineParts {
+  readonly nft: Nft
+  readonly names: NamesStage
+  readonly containers: Containers
+}
+
+function openPipeline({ flags, log, routes }: Ground, { nft, names, containers }: PipelineParts): Pipeline {
   const { nodeName: self, underlayDevice, directRouting } = flags
-  const plane = openNftablesPlane({ nft, table: nftTable })
+  const { portmap } = containers
+  const plane = openNftablesPlane({ nft, table: nftTable, conntrack: openLbConntrack(containers.conntrack) })
   return new Pipeline([
     openOverlayStage({ routes, self, underlayDevice, directRouting, sysctl: procSysctl, log }),
     openIsolationStage({ nft, table: nftTable }),
-    openLbStage({ self, plane, routes }),
+    openPortmapStage(portmap),
+    openLbStage({ self, plane, routes, guard: portmap.guard }),
     names,
   ])
 }
 
-async function openCni({ flags, log, signal }: Ground, { view, report }: Pick<UsageOptions, 'view' | 'report'>) {
-  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  const opened = await openLeases({ path: join(flags.stateDir, 'leases'), bootId, log })
-  const usage = openUsageReporter({ leases: opened, view, report, clock: systemClock })
-  const leases = observedLeases(opened, usage.changed)
-  const kernel = openAttachKernel()
-  const deps = { leases, kernel, view, log }
+async function openCni(
+  { flags, log, signal }: Ground,
+  { containers, view, report }: Pick<UsageOptions, 'view' | 'report'> & { readonly containers: Containers },
+) {
+  const { kernel, shaper } = containers
+  const usage = openUsageReporter({ leases: containers.leases, view, report, clock: systemClock })
+  const leases = observedLeases(containers.leases, usage.changed)
+  const plugins = (directories: readonly string[]) => pluginRunner({ directories, env: { PATH: process.env['PATH'] } })
+  const deps = { leases, kernel, view, log, plugins, shaper, portMapper: containers.portmap.mapper }
   const handler = cniHandler(deps)
   await sweepAttachments(deps, { signal })
   await drainDelQueue({ socketPath: flags.socket, handler, log }, { signal })
@@ -99,7 +137,10 @@ async function run(ground: Ground): Promise<void> {
   const { nodeName, underlay, masters } = flags
   await ensureDnsAddress(routes)
   const names = openNamesStage({ self: nodeName })
-  const pipeline = await openPipeline(ground, names)
+  const nft = await openNft()
+  log.info({ nft: nft.name }, 'nftables opened')
+  const containers = await openContainers(ground, nft)
+  const pipeline = openPipeline(ground, { nft, names, containers })
   const cache = openSnapshotCache({ file: join(flags.stateDir, 'snapshot'), clock: systemClock, log })
   const known = cache.load()
   if (known !== undefined) await adopt(pipeline, known, ground)
@@ -107,7 +148,8 @@ async function run(ground: Ground): Promise<void> {
   const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
   const resume = known === undefined ? {} : { resumeAfter: known }
   const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
-  const cni = await openCni(ground, { view: () => cniView(pipeline.current, node), report: watch.reportUsage })
+  const view = () => cniView(pipeline.current, node)
+  const cni = await openCni(ground, { containers, view, report: watch.reportUsage })
   const onApplied = (snapshot: ClusterSnapshot) => {
     cache.save(snapshot)
     writeConflists(flags.cniConfDir, desiredConflists(snapshot, flags.socket))
