@@ -1,56 +1,78 @@
-import { type Cidr, ipFamily, type IpFamily } from '../../core/base/ip.ts'
-import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
+import { type Cidr, type Ip, type IpFamily, ipFamily } from '../../core/base/ip.ts'
+import { type ClusterSnapshot, type Network } from '../../core/model/snapshot.ts'
 import { elementKey, type NftChainSpec, type NftRuleSpec, type NftSet, type NftTableSpec } from '../nft/table.ts'
+import { addressType, families, header, isolationOwner, restoreChain } from './names.ts'
+import { askChainName, policyTable } from './policy-map.ts'
 
-/** Prefix of the names of this part's objects in Weft's table. */
-export const isolationOwner = 'iso-'
+/** What isolation is made of. */
+export type IsolationView = Pick<ClusterSnapshot, 'networks' | 'nodes' | 'tasks' | 'policies'>
 
 /**
- * What keeps networks apart. Each packet that the node forwards is looked up once by the pair (network of its source,
- * network of its destination); both are found by prefix, so that containers come and go without a change here. The pair
- * map holds a network with itself; issue 3 adds allowed pairs and rule chains to it, and a chain at prerouting against
- * spoofed sources.
+ * What keeps networks apart, and what policies make of that (policy-map.ts). Where no policy decides, a packet is looked up
+ * once by the pair (network of its source, network of its destination); both are found by prefix, so that containers come
+ * and go without a change here. The pair map holds a network with itself: nft (1.0.6) can't put two map lookups into one
+ * key, so the pair is a concatenation of two intervals, which the kernel (nft_set_pipapo.c) looks up at once.
  *
- * nft (1.0.6) can't put two map lookups into one key, so the pair is a concatenation of two intervals in one set, which the
- * kernel (nft_set_pipapo.c) looks up at once, rather than two lookups of a number each. Marks would do too, but belong to
- * others.
- *
- * What is neither from nor to a container is not looked at: nodes and VTEPs reach containers and the reverse.
+ * What is neither from nor to a container is not looked at, unless a policy or a strict network speaks of it.
  */
-export function desiredIsolation({ networks }: Pick<ClusterSnapshot, 'networks'>): NftTableSpec {
-  const prefixes = [...networks.values()].map(({ subnets }) => subnets)
+export function desiredIsolation(view: IsolationView): NftTableSpec {
+  const policies = policyTable(view)
+  const networks = [...view.networks.values()]
+  const strict = networks.filter(({ isolated }) => isolated === 'strict')
+  // Only strict networks ask for them: without one, a cluster's nodes change nothing here.
+  const nodes = strict.length === 0 ? [] : [...view.nodes.values()]
+  const nodeAddresses = nodes.flatMap(({ underlay, vtep }) => [underlay, ...vtep.addresses])
   return {
-    sets: families.flatMap((family) => [networkSet(family, prefixes), pairMap(family, prefixes)]),
-    chains: [forwardChain],
+    sets: [
+      ...families.flatMap((family) => [
+        prefixSet('network', family, networks),
+        prefixSet('strict', family, strict),
+        nodeSet(family, nodeAddresses),
+        pairMap(family, networks),
+      ]),
+      ...policies.sets,
+    ],
+    chains: [...policies.chains, strictChain, forwardChain],
   }
 }
 
-const families: readonly IpFamily[] = [4, 6]
-
-function ofFamily(subnets: readonly Cidr[], family: IpFamily): readonly Cidr[] {
-  return subnets.filter((subnet) => ipFamily(subnet) === family)
+function ofFamily<T extends Ip | Cidr>(list: readonly T[], family: IpFamily): readonly T[] {
+  return list.filter((one) => ipFamily(one) === family)
 }
 
-/** Every prefix of every network: the addresses that isolation is about. */
-function networkSet(family: IpFamily, networks: readonly (readonly Cidr[])[]): NftSet {
+/** Every prefix of some networks. */
+function prefixSet(role: 'network' | 'strict', family: IpFamily, networks: readonly Network[]): NftSet {
+  const own = networks.flatMap(({ subnets }) => ofFamily(subnets, family))
   return {
-    name: `${isolationOwner}network${family}`,
+    name: `${isolationOwner}${role}${family}`,
     kind: 'set',
-    key: [addressType(family)],
+    key: [addressType[family]],
     value: [],
     interval: true,
-    elements: new Map(networks.flatMap((subnets) => ofFamily(subnets, family).map((subnet) => [subnet, '']))),
+    elements: new Map(own.map((subnet) => [subnet, ''])),
+  }
+}
+
+function nodeSet(family: IpFamily, addresses: readonly Ip[]): NftSet {
+  return {
+    name: `${isolationOwner}node${family}`,
+    kind: 'set',
+    key: [addressType[family]],
+    value: [],
+    interval: false,
+    elements: new Map(ofFamily(addresses, family).map((address) => [address, ''])),
   }
 }
 
 /** Source prefix and destination prefix → verdict. */
-function pairMap(family: IpFamily, networks: readonly (readonly Cidr[])[]): NftSet {
+function pairMap(family: IpFamily, networks: readonly Network[]): NftSet {
   const elements = new Map<string, string>()
-  for (const subnets of networks) {
+  for (const { subnets, isolated } of networks) {
     const own = ofFamily(subnets, family)
-    for (const from of own) for (const to of own) elements.set(elementKey(from, to), 'accept')
+    const verdict = isolated === 'strict' ? `goto ${strictChain.name}` : 'accept'
+    for (const from of own) for (const to of own) elements.set(elementKey(from, to), verdict)
   }
-  const type = addressType(family)
+  const type = addressType[family]
   return {
     name: `${isolationOwner}pair${family}`,
     kind: 'map',
@@ -61,38 +83,56 @@ function pairMap(family: IpFamily, networks: readonly (readonly Cidr[])[]): NftS
   }
 }
 
-function addressType(family: IpFamily): string {
-  return family === 4 ? 'ipv4_addr' : 'ipv6_addr'
+const strictChain: NftChainSpec = {
+  name: `${isolationOwner}strict`,
+  rules: [{ name: 'strict', text: 'counter drop' }],
 }
 
 /**
  * Hook forward, priority filter (0): after the VIP's translation (prerouting), before any source translation
- * (postrouting), so that source and destination are the true ones. Order: what was once allowed goes on; a packet that
- * conntrack can't place is dropped, else an untranslated reply would reach a client that knows only the VIP, which would
- * reset the connection.
+ * (postrouting), so that source and destination are the true ones. Order: replies pass, whatever changed since; a packet
+ * that conntrack can't place is dropped, else an untranslated reply would reach a client that knows only the VIP, which
+ * would reset the connection. Everything in a connection's original direction is judged, each packet of it: so a policy that
+ * denies cuts what is established at once, and so does the removal of one that allowed.
  */
 const forwardChain: NftChainSpec = {
   name: `${isolationOwner}forward`,
   base: { type: 'filter', hook: 'forward', priority: 0 },
   rules: [
-    { name: 'established', text: 'ct state established,related accept' },
-    ...families.map((family) =>
-      ruleOf(family, 'invalid', (ip) => `ct state invalid ${ip} saddr @iso-network${family}`),
-    ),
-    ...families.map((family): NftRuleSpec => {
-      const ip = header(family)
+    { name: 'reply', text: 'ct direction reply ct state established,related accept' },
+    { name: 'related', text: 'ct state related accept' },
+    ...perFamily((family) => dropRule(family, 'invalid', (ip) => `ct state invalid ${ip} saddr @iso-network${family}`)),
+    ...perFamily((family) => ({
+      name: `ask${family}`,
+      text: `meta nfproto ${family === 4 ? 'ipv4' : 'ipv6'} jump ${askChainName(family)}`,
+    })),
+    { name: 'restore', text: `jump ${restoreChain}` },
+    ...perFamily((family) => {
+      const ip = header[family]
       return { name: `pair${family}`, text: `${ip} saddr . ${ip} daddr vmap @iso-pair${family}` }
     }),
-    ...families.map((family) =>
-      ruleOf(family, 'cross', (ip) => `${ip} saddr @iso-network${family} ${ip} daddr @iso-network${family}`),
+    ...perFamily((family) =>
+      dropRule(family, 'cross', (ip) => `${ip} saddr @iso-network${family} ${ip} daddr @iso-network${family}`),
     ),
+    ...perFamily((family) => acceptRule(family, 'from-node', 'saddr')),
+    ...perFamily((family) => acceptRule(family, 'to-node', 'daddr')),
+    ...perFamily((family) => strictRule(family, 'from-strict', 'saddr')),
+    ...perFamily((family) => strictRule(family, 'to-strict', 'daddr')),
   ],
 }
 
-function header(family: IpFamily): string {
-  return family === 4 ? 'ip' : 'ip6'
+function perFamily(rule: (family: IpFamily) => NftRuleSpec): readonly NftRuleSpec[] {
+  return families.map(rule)
 }
 
-function ruleOf(family: IpFamily, name: string, match: (header: string) => string): NftRuleSpec {
-  return { name: `${name}${family}`, text: `${match(header(family))} counter drop` }
+function dropRule(family: IpFamily, name: string, match: (header: string) => string): NftRuleSpec {
+  return { name: `${name}${family}`, text: `${match(header[family])} counter drop` }
+}
+
+function acceptRule(family: IpFamily, name: string, end: 'saddr' | 'daddr'): NftRuleSpec {
+  return { name: `${name}${family}`, text: `${header[family]} ${end} @iso-node${family} accept` }
+}
+
+function strictRule(family: IpFamily, name: string, end: 'saddr' | 'daddr'): NftRuleSpec {
+  return { name: `${name}${family}`, text: `${header[family]} ${end} @iso-strict${family} goto ${strictChain.name}` }
 }

@@ -3,9 +3,12 @@ import { type Cidr } from '../../core/base/ip.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type Nft } from '../nft/nft.ts'
 import { formatNftOp, type NftOp } from '../nft/ops.ts'
-import { planElements, planNftTable } from '../nft/plan.ts'
+import { planNftTable } from '../nft/plan.ts'
+import { type NftChain, type NftTableSpec, ruleMark } from '../nft/table.ts'
 import { type Repair, type SnapshotChange, type Stage } from '../node/stage.ts'
-import { desiredIsolation, isolationOwner } from './desired.ts'
+import { desiredIsolation } from './desired.ts'
+import { isSelected } from './groups.ts'
+import { isolationOwner } from './names.ts'
 
 /** What the stage works with. */
 export interface IsolationStageOptions {
@@ -18,9 +21,9 @@ export interface IsolationStageOptions {
 const shownElements = 8
 
 /**
- * Keeps networks apart (desired.ts). Only a change of a network is a change here. Networks that appear are programmed
- * before anything that uses them (add), and those that go are taken away after it (remove); a network whose prefixes
- * change does both in add. Before the first audit or change nothing is known of the kernel, so that round compares all.
+ * Keeps networks apart and enforces policies (desired.ts). Networks that appear are programmed before anything that uses
+ * them (add), and those that go are taken away after it (remove); everything else is one transaction in add, so that a
+ * packet meets the old policies or the new ones, never a part. Before the first audit or change nothing is known of the kernel, so that round compares all.
  */
 export function openIsolationStage({ nft, table }: IsolationStageOptions): Stage {
   let known = false
@@ -62,25 +65,48 @@ export function openIsolationStage({ nft, table }: IsolationStageOptions): Stage
   }
 }
 
-/** The elements to put in, and those to take out: through the state that has both. */
+/** What to do first, and what last: through the state that has both networks that come and networks that go. */
 function planChange(change: SnapshotChange): { readonly kept: readonly NftOp[]; readonly left: readonly NftOp[] } {
-  const { upserts, removals } = change.delta.networks
-  if (upserts.size === 0 && removals.size === 0) return { kept: [], left: [] }
-  const middle = joined(change)
-  return { kept: elementSteps(change.previous, middle), left: elementSteps(middle, change.next) }
+  if (!concerns(change)) return { kept: [], left: [] }
+  const middle = desiredIsolation(joined(change))
+  const kept = planBetween(desiredIsolation(change.previous), middle)
+  const goes = change.delta.networks.removals.size > 0
+  return { kept, left: goes ? planBetween(middle, desiredIsolation(change.next)) : [] }
 }
 
-function elementSteps(
-  from: Pick<ClusterSnapshot, 'networks'>,
-  to: Pick<ClusterSnapshot, 'networks'>,
-): readonly NftOp[] {
-  const before = new Map(desiredIsolation(from).sets.map(({ name, elements }) => [name, elements]))
-  return desiredIsolation(to).sets.flatMap(({ name, elements }) =>
-    planElements(name, elements, before.get(name) ?? new Map()),
+/** False for nearly all changes: tasks that no policy names, nodes where no network is strict. */
+function concerns({ previous, next, delta }: SnapshotChange): boolean {
+  const { networks, policies, nodes, tasks } = delta
+  if ([networks, policies].some(({ upserts, removals }) => upserts.size + removals.size > 0)) return true
+  if (nodes.upserts.size + nodes.removals.size > 0 && hasStrict(next)) return true
+  if (next.policies.size === 0) return false
+  const selected = isSelected(next.policies.values())
+  const ids = [...tasks.upserts.keys(), ...tasks.removals]
+  return [previous, next].some(({ tasks: all }) =>
+    ids.some((id) => {
+      const task = all.get(id)
+      return task !== undefined && selected(task)
+    }),
   )
 }
 
-/** What is there between add and remove: the next networks, and those that are about to go. */
+function hasStrict({ networks }: ClusterSnapshot): boolean {
+  return [...networks.values()].some(({ isolated }) => isolated === 'strict')
+}
+
+/** As an audit would plan it, if the kernel had exactly `from`: nothing is read. */
+function planBetween(from: NftTableSpec, to: NftTableSpec): readonly NftOp[] {
+  const chains = from.chains.map(({ rules, ...chain }): NftChain => {
+    return { ...chain, rules: rules.map((rule, handle) => ({ handle, mark: ruleMark(rule) })) }
+  })
+  const actual = {
+    chains: new Map(chains.map((chain) => [chain.name, chain])),
+    sets: new Map(from.sets.map((set) => [set.name, set])),
+  }
+  return planNftTable({ owner: isolationOwner, desired: to, actual })
+}
+
+/** What is there between add and remove: all that is next, and the networks that are about to go. */
 function joined({ previous, next }: SnapshotChange): ClusterSnapshot {
   const going = [...previous.networks].filter(([name]) => !next.networks.has(name))
   const taken = [...next.networks.values()].flatMap(({ subnets }) => subnets)

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import { AppError } from '../../core/base/errors.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { type NftBase, type NftChain, type NftRule, type NftSet, type NftTable } from './table.ts'
@@ -87,7 +88,7 @@ function parseTypes(types: unknown): readonly string[] {
 
 function formatValue(value: unknown): string {
   if (typeof value === 'number') return String(value)
-  if (typeof value === 'string') return value.includes(':') ? parseIp(value) : value
+  if (typeof value === 'string') return isIPv6(value) ? parseIp(value) : value // a MAC or a classid has ":" too
   const object = asObject(value)
   if ('concat' in object) return asArray(object['concat']).map(formatValue).join(' . ')
   if ('elem' in object) return formatValue(asObject(object['elem'])['val'])

@@ -20,7 +20,8 @@ export interface NftPlanInput {
 
 /**
  * What makes the owner's objects as wanted, in one transaction. Empty when nothing differs. Order: sets before the rules
- * that look in them, chains before the verdicts that lead to them, elements that lead to a chain go before the chain,
+ * that look in them, chains before the verdicts that lead to them (and before sets: nft 1.0.6 sends the elements of an
+ * interval map together with the map, wherever they are in the transaction), elements that lead to a chain go before the chain,
  * rules that look in a set go before the set. Where the shape of a set or the hook of a chain differs (an earlier version
  * of Weft made it), all of the owner's objects are made anew, still in the same transaction.
  */
@@ -84,8 +85,8 @@ function planOwned(desired: NftTableSpec, actual: NftTable): readonly NftOp[] {
   const leftSets = [...actual.sets.values()].filter(({ name }) => !sets.has(name))
   const leftChains = [...actual.chains.keys()].filter((name) => !chains.has(name))
   return [
-    ...desired.sets.flatMap((set): NftOp[] => (actual.sets.has(set.name) ? [] : [{ kind: 'set.add', set }])),
     ...desired.chains.flatMap((chain) => (actual.chains.has(chain.name) ? [] : [addChain(chain)])),
+    ...desired.sets.flatMap((set): NftOp[] => (actual.sets.has(set.name) ? [] : [{ kind: 'set.add', set }])),
     ...desired.chains.flatMap((chain) => planRules(chain, actual.chains.get(chain.name))),
     ...desired.sets.flatMap((set) => planSet(set, actual.sets.get(set.name))),
     ...leftChains.map((chain): NftOp => ({ kind: 'chain.flush', chain })),
