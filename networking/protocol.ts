@@ -23,3 +23,6 @@ export const containerGateway = { 4: '169.254.1.1', 6: 'fe80::1' } as const
 
 /** Where each node answers DNS. Source: reference/dns-proxy.md. */
 export const dnsAddress = '198.51.100.1'
+
+/** All addresses on which each node answers DNS besides the containers' gateway. Source: reference/dns-proxy.md. */
+export const dnsAddresses = [dnsAddress, '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'] as const
