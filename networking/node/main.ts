@@ -8,12 +8,10 @@ import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
 import { watchSnapshots } from '../../core/api/client.ts'
 import { systemClock } from '../../core/base/clock.ts'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
-import { parseIp } from '../../core/base/ip.ts'
 import { type Logger, openLog } from '../../core/base/log.ts'
 import { diffSnapshots } from '../../core/model/delta.ts'
 import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
-import { openDnsServer } from '../../discovery/server/server.ts'
-import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
+import { type NamesStage } from '../../discovery/stage.ts'
 import { openLbConntrack } from '../../lb/conntrack.ts'
 import { openNftablesPlane } from '../../lb/nftables/plane.ts'
 import { openLbStage } from '../../lb/stage.ts'
@@ -32,7 +30,7 @@ import { procSysctl } from '../overlay/sysctl.ts'
 import { loopbackSettings } from '../portmap/loopback.ts'
 import { openPortmap, type Portmap } from '../portmap/port-mapper.ts'
 import { openPortmapStage } from '../portmap/stage.ts'
-import { dnsAddress, nftTable } from '../protocol.ts'
+import { nftTable } from '../protocol.ts'
 import { openShaper, type Shaper } from '../shaping/shaper.ts'
 import { openSnapshotCache } from './cache.ts'
 import { cniHandler } from './cni-handler.ts'
@@ -41,6 +39,7 @@ import { openCniServer } from './cni-server.ts'
 import { sweepAttachments } from './cni-sweep.ts'
 import { desiredConflists, writeConflists } from './conflists.ts'
 import { followCluster } from './follow.ts'
+import { openNames } from './names.ts'
 import { type NetFlags, parseNetFlags } from './options.ts'
 import { Pipeline } from './pipeline.ts'
 import { observedLeases, openUsageReporter, type UsageOptions } from './usage.ts'
@@ -51,16 +50,6 @@ interface Ground {
   readonly log: Logger
   readonly signal: AbortSignal
   readonly routes: RouteSocket
-}
-
-/**
- * The address must be there before the DNS server can bind it. Of scope host, or the kernel would take it as the source of
- * what it masquerades.
- */
-async function ensureDnsAddress(routes: RouteSocket): Promise<void> {
-  const address = { device: 'lo', address: parseIp(dnsAddress), prefixLength: 32, scope: 'host' } as const
-  const [outcome] = await routes.perform([{ kind: 'address.replace', address }])
-  if (outcome?.ok === false) throw outcome.error
 }
 
 /** What containers have on this node, and what serves them. */
@@ -135,16 +124,14 @@ async function underlayMtuBytes({ routes, flags }: Ground): Promise<number> {
 async function run(ground: Ground): Promise<void> {
   const { flags, log, signal, routes } = ground
   const { nodeName, underlay, masters } = flags
-  await ensureDnsAddress(routes)
-  const names = openNamesStage({ self: nodeName })
+  const cache = openSnapshotCache({ file: join(flags.stateDir, 'snapshot'), clock: systemClock, log })
+  const known = cache.load()
+  const dns = await openNames({ self: nodeName, routes, log, known, onFailure: endProcess })
   const nft = await openNft()
   log.info({ nft: nft.name }, 'nftables opened')
   const containers = await openContainers(ground, nft)
-  const pipeline = openPipeline(ground, { nft, names, containers })
-  const cache = openSnapshotCache({ file: join(flags.stateDir, 'snapshot'), clock: systemClock, log })
-  const known = cache.load()
+  const pipeline = openPipeline(ground, { nft, names: dns.stage, containers })
   if (known !== undefined) await adopt(pipeline, known, ground)
-  const dns = await openDnsServer({ addresses: [parseIp(dnsAddress)], port: 53, zones: names.zones, log })
   const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
   const resume = known === undefined ? {} : { resumeAfter: known }
   const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
@@ -159,6 +146,12 @@ async function run(ground: Ground): Promise<void> {
   await followCluster({ watch, pipeline, onApplied, clock: systemClock, log, signal })
   await Promise.allSettled([cni.close(), dns.close()])
   cache.close()
+}
+
+/** A node whose names are not answered must not look healthy: whoever supervises the daemon starts it again. */
+function endProcess(error: unknown): void {
+  process.stderr.write(`weft net: the DNS server failed: ${errorMessage(error)}\n`)
+  process.exit(1)
 }
 
 /** What the disk knows is programmed at once: names answer again before any master does. */

@@ -1,0 +1,67 @@
+import { errorMessage } from '../../core/base/errors.ts'
+import { type Ip, ipFamily, parseIp } from '../../core/base/ip.ts'
+import { type Logger } from '../../core/base/log.ts'
+import { type NodeName } from '../../core/model/ids.ts'
+import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
+import { namesConfig } from '../../discovery/records/config.ts'
+import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
+import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
+import { type RouteSocket } from '../netlink/ops.ts'
+import { containerGateway, dnsAddress, dnsAddresses } from '../protocol.ts'
+
+/** What the node's names are served with. */
+export interface NamesOptions {
+  readonly self: NodeName
+  readonly routes: RouteSocket
+  readonly log: Logger
+  /** What the disk knew, if anything. */
+  readonly known: ClusterSnapshot | undefined
+  readonly onFailure: (error: unknown) => void
+}
+
+/** The node's DNS server and the stage that feeds it. */
+export interface Names {
+  readonly stage: NamesStage
+  /** Where it answers. */
+  readonly endpoints: DnsThreads['endpoints']
+  close(): Promise<void>
+}
+
+/**
+ * Starts the DNS server. When an earlier daemon of this boot has programmed the node, what names lead to is still there: they
+ * are served from the disk at once, before the kernel is compared with it.
+ * @throws ERR_DNS_LISTEN when another program holds port 53 of an address
+ */
+export async function openNames(options: NamesOptions): Promise<Names> {
+  const { self, log, known, onFailure } = options
+  const { addresses, survived } = await ensureAddresses(options)
+  const threads = await openDnsThreads({ config: namesConfig(), addresses, port: 53, log, onFailure })
+  const stage = openNamesStage({ self, publish: threads.apply })
+  if (known !== undefined && survived) await stage.audit(known, { signal: new AbortController().signal })
+  return { stage, endpoints: threads.endpoints, close: threads.close }
+}
+
+/**
+ * The addresses must be there before the DNS server can bind them. Of scope host, or the kernel would take them as the source
+ * of what it masquerades. A node without IPv6 goes without those.
+ */
+async function ensureAddresses({ routes, log }: NamesOptions): Promise<{
+  readonly addresses: readonly Ip[]
+  readonly survived: boolean
+}> {
+  const wanted = [...dnsAddresses, containerGateway[4]].map(parseIp)
+  const before = new Set((await routes.addresses()).map(({ address }) => address))
+  const ops = wanted.map((address) => {
+    const prefixLength = ipFamily(address) === 4 ? 32 : 128
+    return { kind: 'address.replace', address: { device: 'lo', address, prefixLength, scope: 'host' } } as const
+  })
+  const outcomes = await routes.perform(ops)
+  const there: Ip[] = []
+  for (const [i, address] of wanted.entries()) {
+    const outcome = outcomes[i]
+    if (outcome?.ok === true) there.push(address)
+    else if (outcome !== undefined && address === dnsAddress) throw outcome.error
+    else log.warn({ address, reason: errorMessage(outcome?.error) }, 'no DNS on this address')
+  }
+  return { addresses: there, survived: before.has(parseIp(dnsAddress)) }
+}
