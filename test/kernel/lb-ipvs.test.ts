@@ -3,13 +3,18 @@
  * assertions are counted as any.
  */
 import { fileURLToPath } from 'node:url'
-import tap from 'tap'
+import tap, { type Test } from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
+import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 import { hasIpvs } from '../support/ipvs/plane.ts'
 import { guestMissing } from '../vm/run.ts'
 
-const suites = [['conformance', ipvsConformance]] as const
+const suites: readonly (readonly [string, (t: Test) => Promise<void>])[] = [
+  ['conformance', ipvsConformance],
+  ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
+  ['backends come and go', (t) => drainSuite(t, 'ipvs')],
+]
 const guest = fileURLToPath(new URL('../vm/main.ts', import.meta.url))
 const missing = canMakeHosts || (hasIpvs() ? false : guestMissing())
 

@@ -1,7 +1,8 @@
+import { release } from 'node:os'
 import { type Test } from 'tap'
 import { parseNodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type RunningTask } from '../../core/model/snapshot.ts'
-import { openNftablesPlane } from '../../lb/nftables/plane.ts'
+import { type DataPlaneMode, openDataPlane } from '../../lb/open.ts'
 import { openLbStage } from '../../lb/stage.ts'
 import { openIsolationStage } from '../../networking/isolation/stage.ts'
 import { openRouteSocket } from '../../networking/netlink/route-socket.ts'
@@ -12,6 +13,7 @@ import { type Stage } from '../../networking/node/stage.ts'
 import { nftTable } from '../../networking/protocol.ts'
 import { makeHost, type TestHost } from './hosts.ts'
 import { testChange, testNetwork, testNode, testSnapshot, testTask, type TestTask, testVip } from './lb-snapshot.ts'
+import { hostSysctl } from './ipvs/plane.ts'
 import { nftNamespace } from './nft-namespace.ts'
 
 /** Addresses of the node in {@link makeRouterNode}. */
@@ -112,10 +114,18 @@ export interface World {
   program(tasks: readonly RunningTask[]): Promise<void>
   /** What the audits of both stages repaired. */
   audit(): Promise<readonly string[]>
+  /** Starts both stages anew, as another node daemon, with this data plane; it knows nothing until an audit or a change. */
+  restart(dataPlane: DataPlaneMode): void
 }
 
-/** Makes a {@link World}; without `containers` none is plugged in. */
-export async function makeWorld(t: Test, { containers }: { readonly containers: 'all' | 'none' }): Promise<World> {
+/** How a {@link World} is made: without `containers` none is plugged in; `dataPlane` is nftables when absent. */
+export interface WorldOptions {
+  readonly containers: 'all' | 'none'
+  readonly dataPlane?: DataPlaneMode
+}
+
+/** Makes a {@link World}. */
+export async function makeWorld(t: Test, { containers, dataPlane = 'nftables' }: WorldOptions): Promise<World> {
   const node = makeHost('node')
   t.teardown(node.remove)
   makeRouterNode(node)
@@ -132,7 +142,8 @@ export async function makeWorld(t: Test, { containers }: { readonly containers: 
     routes.close()
     nft.close()
   })
-  const stages = makeStages(nft, routes)
+  const open = (mode: DataPlaneMode) => makeStages(t, { nft, routes, node, mode })
+  let stages = open(dataPlane)
   let current: ClusterSnapshot = emptySnapshot
   const program = async (tasks: readonly RunningTask[]) => {
     const next = testSnapshot(current.version + 1, { networks, nodes, tasks, vips })
@@ -149,10 +160,23 @@ export async function makeWorld(t: Test, { containers }: { readonly containers: 
     return repairs
   }
   const host = (name: PlaceName | 'node') => hosts.get(name) ?? node
-  return { node, host, program, audit }
+  const restart = (mode: DataPlaneMode) => {
+    stages = open(mode)
+  }
+  return { node, host, program, audit, restart }
 }
 
-function makeStages(nft: Nft, routes: RouteSocket): readonly Stage[] {
-  const plane = openNftablesPlane({ nft, table: nftTable })
+interface StageParts {
+  readonly nft: Nft
+  readonly routes: RouteSocket
+  readonly node: TestHost
+  readonly mode: DataPlaneMode
+}
+
+function makeStages(t: Test, { nft, routes, node, mode }: StageParts): readonly Stage[] {
+  const sysctl = hostSysctl(nftNamespace(node))
+  const kernelRelease = release()
+  const plane = openDataPlane({ mode, nft, table: nftTable, sysctl, kernelRelease, netns: node.path })
+  t.teardown(() => plane.close())
   return [openIsolationStage({ nft, table: nftTable }), openLbStage({ self: parseNodeName('n1'), plane, routes })]
 }
