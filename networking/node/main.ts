@@ -3,6 +3,7 @@
  * it; answers the CNI plugin and DNS. SIGTERM ends it and leaves the kernel as it is: the next start takes that over.
  */
 import { mkdirSync, readFileSync } from 'node:fs'
+import { release } from 'node:os'
 import { join } from 'node:path'
 import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
 import { watchSnapshots } from '../../core/api/client.ts'
@@ -13,7 +14,7 @@ import { diffSnapshots } from '../../core/model/delta.ts'
 import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
 import { type NamesStage } from '../../discovery/stage.ts'
 import { openLbConntrack } from '../../lb/conntrack.ts'
-import { openNftablesPlane } from '../../lb/nftables/plane.ts'
+import { openDataPlane } from '../../lb/open.ts'
 import { openLbStage } from '../../lb/stage.ts'
 import { type AttachKernel, openAttachKernel } from '../attach/kernel.ts'
 import { type LeaseKey } from '../ipam/lease.ts'
@@ -81,7 +82,16 @@ interface PipelineParts {
 function openPipeline({ flags, log, routes }: Ground, { nft, names, containers }: PipelineParts): Pipeline {
   const { nodeName: self, underlayDevice, directRouting } = flags
   const { portmap } = containers
-  const plane = openNftablesPlane({ nft, table: nftTable, conntrack: openLbConntrack(containers.conntrack) })
+  const plane = openDataPlane({
+    mode: flags.dataPlane,
+    nft,
+    table: nftTable,
+    conntrack: openLbConntrack(containers.conntrack),
+    sysctl: procSysctl,
+    kernelRelease: release(),
+    onForeign: (entries) => log.info({ entries }, "others' IPVS services are left alone"),
+  })
+  log.info({ dataPlane: plane.name }, 'load balancer opened')
   return new Pipeline([
     openOverlayStage({ routes, self, underlayDevice, directRouting, sysctl: procSysctl, log }),
     openIsolationStage({ nft, table: nftTable }),

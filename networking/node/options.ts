@@ -3,6 +3,7 @@ import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Ip, parseIp } from '../../core/base/ip.ts'
 import { type LogLevel } from '../../core/base/log.ts'
 import { type NodeName, parseNodeName } from '../../core/model/ids.ts'
+import { type DataPlaneMode, dataPlaneModes } from '../../lb/open.ts'
 import { type DirectRouting } from '../overlay/direct.ts'
 
 /** What the node daemon is started with. */
@@ -13,6 +14,8 @@ export interface NetFlags {
   readonly underlayDevice: string
   /** Whether containers of other nodes are reached without VXLAN. */
   readonly directRouting: DirectRouting
+  /** What balances VIPs: `auto` is IPVS where the kernel has it, else nftables. */
+  readonly dataPlane: DataPlaneMode
   /** `address:port` of each master. */
   readonly masters: readonly string[]
   /** Where the CNI plugin finds the daemon. */
@@ -29,6 +32,7 @@ const options = {
   underlay: text,
   'underlay-device': text,
   'direct-routing': { type: 'string', default: 'auto' },
+  'data-plane': { type: 'string', default: 'auto' },
   master: text,
   socket: text,
   'cni-conf-dir': text,
@@ -52,6 +56,7 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     underlay: parseOption('underlay', need('underlay'), parseIp),
     underlayDevice: need('underlay-device'),
     directRouting: parseOption('direct-routing', need('direct-routing'), parseDirectRouting),
+    dataPlane: parseOption('data-plane', need('data-plane'), parseDataPlane),
     masters: need('master').split(','),
     socket: need('socket'),
     cniConfDir: need('cni-conf-dir'),
@@ -80,6 +85,12 @@ export function parseDirectRouting(value: string): DirectRouting {
   const mode = directRoutingModes.find((known) => known === value)
   if (mode === undefined)
     throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${directRoutingModes.join(', ')}`)
+  return mode
+}
+
+function parseDataPlane(value: string): DataPlaneMode {
+  const mode = dataPlaneModes.find((known) => known === value)
+  if (mode === undefined) throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${dataPlaneModes.join(', ')}`)
   return mode
 }
 
