@@ -4,6 +4,7 @@ import { errorMessage } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { openLoop, type ReconcileLoop } from '../../core/reconcile/loop.ts'
+import { type AuditRequests } from './audit-requests.ts'
 import { type Pipeline } from './pipeline.ts'
 import { type Repair } from './stage.ts'
 
@@ -16,6 +17,8 @@ export interface FollowOptions {
   readonly pipeline: Pipeline
   /** Called for each version, before it is acknowledged. */
   readonly onApplied: (snapshot: ClusterSnapshot) => void
+  /** Parts that notice something ask for an audit by these. */
+  readonly requests?: AuditRequests
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
@@ -28,6 +31,7 @@ export interface FollowOptions {
 export async function followCluster(options: FollowOptions): Promise<void> {
   const { watch, pipeline, log, signal } = options
   const auditor = openAuditor(options)
+  options.requests?.serve(() => auditor.trigger('audit'))
   auditor.trigger('audit') // what the disk said is programmed before any master answers
   try {
     for await (const update of watch) {

@@ -26,13 +26,13 @@ import { openRouteSocket } from '../netlink/route-socket.ts'
 import { openTrafficControl } from '../netlink/traffic.ts'
 import { type Nft } from '../nft/nft.ts'
 import { openNft } from '../nft/open.ts'
-import { openOverlayStage } from '../overlay/stage.ts'
 import { procSysctl } from '../overlay/sysctl.ts'
 import { loopbackSettings } from '../portmap/loopback.ts'
 import { openPortmap, type Portmap } from '../portmap/port-mapper.ts'
 import { openPortmapStage } from '../portmap/stage.ts'
 import { nftTable } from '../protocol.ts'
 import { openShaper, type Shaper } from '../shaping/shaper.ts'
+import { openAuditRequests } from './audit-requests.ts'
 import { openSnapshotCache } from './cache.ts'
 import { cniHandler } from './cni-handler.ts'
 import { drainDelQueue } from './cni-queue.ts'
@@ -42,7 +42,9 @@ import { desiredConflists, writeConflists } from './conflists.ts'
 import { followCluster } from './follow.ts'
 import { openNames } from './names.ts'
 import { type NetFlags, parseNetFlags } from './options.ts'
+import { openOverlay } from './overlay.ts'
 import { Pipeline } from './pipeline.ts'
+import { type Stage } from './stage.ts'
 import { observedLeases, openUsageReporter, type UsageOptions } from './usage.ts'
 import { cniView } from './view.ts'
 
@@ -77,10 +79,11 @@ interface PipelineParts {
   readonly nft: Nft
   readonly names: NamesStage
   readonly containers: Containers
+  readonly overlay: Stage
 }
 
-function openPipeline({ flags, log, routes }: Ground, { nft, names, containers }: PipelineParts): Pipeline {
-  const { nodeName: self, underlayDevice, directRouting } = flags
+function openPipeline({ flags, log, routes }: Ground, { nft, names, containers, overlay }: PipelineParts): Pipeline {
+  const { nodeName: self } = flags
   const { portmap } = containers
   const plane = openDataPlane({
     mode: flags.dataPlane,
@@ -93,7 +96,7 @@ function openPipeline({ flags, log, routes }: Ground, { nft, names, containers }
   })
   log.info({ dataPlane: plane.name }, 'load balancer opened')
   return new Pipeline([
-    openOverlayStage({ routes, self, underlayDevice, directRouting, sysctl: procSysctl, log }),
+    overlay,
     openIsolationStage({ nft, table: nftTable }),
     openPortmapStage(portmap),
     openLbStage({ self, plane, routes, guard: portmap.guard }),
@@ -140,7 +143,17 @@ async function run(ground: Ground): Promise<void> {
   const nft = await openNft()
   log.info({ nft: nft.name }, 'nftables opened')
   const containers = await openContainers(ground, nft)
-  const pipeline = openPipeline(ground, { nft, names: dns.stage, containers })
+  const requests = openAuditRequests()
+  const { request: requestAudit } = requests
+  const overlay = openOverlay({
+    flags,
+    routes,
+    snapshot: () => pipeline.current,
+    requestAudit,
+    clock: systemClock,
+    log,
+  })
+  const pipeline = openPipeline(ground, { nft, names: dns.stage, containers, overlay: overlay.stage })
   if (known !== undefined) await adopt(pipeline, known, ground)
   const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
   const resume = known === undefined ? {} : { resumeAfter: known }
@@ -153,8 +166,9 @@ async function run(ground: Ground): Promise<void> {
     cni.changed()
   }
   log.info({ node: nodeName }, 'node daemon ready')
-  await followCluster({ watch, pipeline, onApplied, clock: systemClock, log, signal })
-  await Promise.allSettled([cni.close(), dns.close()])
+  const watching = overlay.run({ signal })
+  await followCluster({ watch, pipeline, onApplied, requests, clock: systemClock, log, signal })
+  await Promise.allSettled([watching, cni.close(), dns.close()])
   cache.close()
 }
 

@@ -37,6 +37,8 @@ const underlays = { 4: parseCidr('192.0.2.0/24'), 6: parseCidr('2001:db8::/64') 
 export interface OverlayHostsOptions extends Partial<OverlayStageOptions> {
   readonly count: number
   readonly underlay: 4 | 6
+  /** Told of the segment that they are plugged into, as ports p0, p1, … of the bridge br0. */
+  readonly onSegment?: (segment: TestHost) => void
 }
 
 interface MakeHost {
@@ -48,11 +50,12 @@ interface MakeHost {
 
 /** Makes hosts n1, n2, … on one segment; `keep` is called with everything that must be removed, in order of making. */
 export function makeOverlayHosts(
-  { count, underlay, ...options }: OverlayHostsOptions,
+  { count, underlay, onSegment, ...options }: OverlayHostsOptions,
   keep: (remove: () => void) => void,
 ): readonly OverlayHost[] {
   const segment = makeSegment()
   keep(() => segment.host.remove())
+  onSegment?.(segment.host)
   return Array.from({ length: count }, (_, index) =>
     makeOverlayHost({ segment, underlay, number: index + 1, options }, keep),
   )
