@@ -134,7 +134,7 @@ export function flowListRequest(filter: FlowFilter): NetlinkRequest {
   const attrs = {
     ...(original === undefined ? {} : { original: encodeTuple(filter, original) }),
     reply: encodeTuple(filter, reply),
-    filter: { original: original === undefined ? 0 : flagsOf(original), reply: flagsOf(reply) },
+    filter: { original: original === undefined ? 0 : flagsOf(family, original), reply: flagsOf(family, reply) },
   }
   return {
     type: IPCTNL_MSG_CT_GET,
@@ -191,11 +191,15 @@ function decodeTuple({ addresses = {}, protocol = {} }: TupleAttrs = {}): FlowEn
   }
 }
 
-function flagsOf({ source, destination, sourcePort, destinationPort }: FlowEnds): number {
+/**
+ * Not of IPv6 addresses: the kernel (seen in 6.18) then returns the flows that differ, and leaves out those that are equal
+ * (ctnetlink_filter_match_tuple, `!ipv6_addr_cmp`).
+ */
+function flagsOf(family: IpFamily, { source, destination, sourcePort, destinationPort }: FlowEnds): number {
   return (
     filterFlag.protocol |
-    (source === undefined ? 0 : filterFlag.source) |
-    (destination === undefined ? 0 : filterFlag.destination) |
+    (source === undefined || family === 6 ? 0 : filterFlag.source) |
+    (destination === undefined || family === 6 ? 0 : filterFlag.destination) |
     (sourcePort === undefined ? 0 : filterFlag.sourcePort) |
     (destinationPort === undefined ? 0 : filterFlag.destinationPort)
   )
