@@ -1,10 +1,10 @@
 import { AppError } from '../../base/errors.ts'
-import { type ClusterSnapshot } from '../../model/snapshot.ts'
 import { desiredServers } from '../../../lb/vip/desired.ts'
-import { type Api, isRecord } from '../api.ts'
+import { isRecord } from '../api.ts'
 import { formatTable, print } from '../output.ts'
 import { type GlobalOptions } from '../program.ts'
 import { recordsOf } from '../up/sample.ts'
+import { readSnapshot } from './snapshot.ts'
 import { targetApi } from './target.ts'
 
 type Row = Record<string, unknown>
@@ -74,22 +74,6 @@ function formatConvergence(answer: unknown): string {
     return `  ${node['node']}: has ${node['appliedVersion']}, ${state}${node['problem'] ? `: ${node['problem']}` : ''}`
   })
   return [`version ${answer['version']} has not reached every node`, ...lines].join('\n')
-}
-
-/** The JSON of `/weft/v1/snapshot` has lists where the model has maps. The master made it: its entities are trusted. */
-async function readSnapshot(api: Api): Promise<ClusterSnapshot> {
-  const body = await api.get('/weft/v1/snapshot')
-  const lists = isRecord(body) ? body : {}
-  const byKey = (list: string, key: (entity: Row) => string) =>
-    new Map((Array.isArray(lists[list]) ? lists[list].filter(isRecord) : []).map((entity) => [key(entity), entity]))
-  const snapshot: unknown = {
-    version: lists['version'],
-    networks: byKey('networks', ({ name }) => String(name)),
-    nodes: byKey('nodes', ({ name }) => String(name)),
-    tasks: byKey('tasks', ({ id }) => String(id)),
-    vips: byKey('vips', ({ name, framework }) => `${name}.${framework}`),
-  }
-  return snapshot as ClusterSnapshot
 }
 
 function texts(row: Row, keys: readonly string[]): readonly string[] {

@@ -5,6 +5,7 @@ import { parseNodeName } from '../../model/ids.ts'
 import { forgetAgent } from '../agents/liveness.ts'
 import { type MasterContext } from '../context.ts'
 import { decideFillShares, decideRemoveNode } from '../networks/nodes.ts'
+import { policyRoutes } from '../policies/routes.ts'
 import { metricsText } from './metrics.ts'
 import { mesosState } from './mesos-state.ts'
 import { type NetworkRoutesOptions, networkRoutes } from './networks.ts'
@@ -30,6 +31,7 @@ export function masterRoutes(options: RoutesOptions): FastifyPluginAsync {
     app.setErrorHandler((error, _request, reply) => answerError(error, reply))
     readRoutes(app, options)
     networkRoutes(app, options)
+    policyRoutes(app, options)
     convergeRoute(app, options)
     mesosRoutes(app, options)
   }
@@ -98,6 +100,10 @@ function mesosRoutes(app: FastifyInstance, { context, version, advertised }: Rou
 const statusOfCode: Readonly<Record<string, number>> = {
   ERR_MODEL_ID: 422,
   ERR_MASTER_NETWORK_SUBNET: 422,
+  ERR_MASTER_POLICY_NETWORK: 422,
+  ERR_MASTER_POLICY_EXISTS: 409,
+  ERR_MASTER_POLICIES_EXHAUSTED: 409,
+  ERR_MASTER_POLICY_UNKNOWN: 404,
   ERR_MASTER_NETWORK_EXISTS: 409,
   ERR_MASTER_NETWORK_OVERLAP: 409,
   ERR_MASTER_NETWORK_VNI: 409,

@@ -14,14 +14,18 @@ import {
 
 /** A reader of the model as a step of a schema: what it throws becomes an issue at that path. */
 function parsedBy<T>(parse: (text: string) => T) {
-  return z.string().transform((text, refinement): T => {
+  return z.string().transform(checkedBy(parse))
+}
+
+function checkedBy<T>(parse: (text: string) => T) {
+  return (value: string | number, refinement: z.RefinementCtx): T => {
     try {
-      return parse(text)
+      return parse(String(value))
     } catch (error) {
       refinement.addIssue({ code: 'custom', message: errorMessage(error) })
       return z.NEVER
     }
-  })
+  }
 }
 
 const port = z.int().min(1).max(65_535)
@@ -33,7 +37,8 @@ const direction = z.enum(['forward', 'both'])
 /** Most port ranges of one policy. */
 const maxPorts = 64
 
-const onePort = z.union([port.transform((number) => ({ begin: number, end: number })), parsedBy(parsePolicyPorts)])
+/** 80, "80" or "8000-8100". */
+const onePort = z.union([z.number(), z.string()]).transform(checkedBy(parsePolicyPorts))
 
 /** A policy as people write it: selectors and ports are texts, all but name, action, from and to may be left out. */
 export const policyBody = z
