@@ -116,6 +116,13 @@ const forwardChain: NftChainSpec = {
     ),
     ...perFamily((family) => acceptRule(family, 'from-node', 'saddr')),
     ...perFamily((family) => acceptRule(family, 'to-node', 'daddr')),
+    // From outside through a host port or VIP: whoever publishes a port of a strict network means others to reach it.
+    // (What comes from a container was judged above by its pair.)
+    ...perFamily((family) => {
+      const ip = header[family]
+      const text = `ct status dnat ${ip} saddr != @iso-network${family} ${ip} daddr @iso-network${family} accept`
+      return { name: `published${family}`, text }
+    }),
     ...perFamily((family) => strictRule(family, 'from-strict', 'saddr')),
     ...perFamily((family) => strictRule(family, 'to-strict', 'daddr')),
   ],
