@@ -51,7 +51,7 @@ export const field = {
   variants: 6,
   generation: 7,
   keyLength: 8,
-  /** 1: of a zone of others; served only to queries without DO and CD. */
+  /** 1: of a zone of others; served only to queries with RD and without DO and CD. */
   foreign: 9,
   /** Equal records that may be rotated by copying: where they begin, octets of each, how many (0: none). */
   ringStart: 10,

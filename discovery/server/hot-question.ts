@@ -11,7 +11,7 @@ export interface HotQuestion {
   opt: number
   /** Largest response over UDP. */
   limitBytes: number
-  /** DO or CD is set: only our own zones ignore them. */
+  /** DO or CD is set, or RD is not: only our own zones do not care. */
   special: boolean
 }
 
@@ -40,15 +40,20 @@ export function recognize(packet: Uint8Array, length: number, question: HotQuest
     if (end !== length) return false
     question.opt = 0
     question.limitBytes = plainUdpBytes
-    question.special = (at(packet, 3) & 0x10) !== 0
+    question.special = unusual(packet)
     return true
   }
   if (!plainOpt(packet, length, end)) return false
   question.opt = end
   const size = u16(packet, end + 3)
   question.limitBytes = size < plainUdpBytes ? plainUdpBytes : size > maxUdpBytes ? maxUdpBytes : size
-  question.special = (at(packet, 3) & 0x10) !== 0 || (at(packet, end + 7) & 0x80) !== 0
+  question.special = unusual(packet) || (at(packet, end + 7) & 0x80) !== 0
   return true
+}
+
+/** RD is not set, or CD is. */
+function unusual(packet: Uint8Array): boolean {
+  return (at(packet, 2) & 0x01) === 0 || (at(packet, 3) & 0x10) !== 0
 }
 
 /** One question, no answers, no authorities. */

@@ -1,6 +1,7 @@
 import { type MessagePort } from 'node:worker_threads'
 import { type Ip } from '../../core/base/ip.ts'
 import { type LogFields } from '../../core/base/log.ts'
+import { type ProxyConfig } from '../proxy/config.ts'
 import { type NamesConfig } from '../records/config.ts'
 import { type ZoneChange } from '../records/zone-change.ts'
 import { type HotBuffers } from '../server/hot-memory.ts'
@@ -25,6 +26,8 @@ export interface GeneralThreadData {
   readonly buffers: HotBuffers
   readonly stats: SharedArrayBuffer
   readonly misses: readonly MessagePort[]
+  /** Absent: names of no zone of ours are refused. */
+  readonly proxy?: ProxyConfig
 }
 
 /** Packets of one socket: for each, length of the address, length of the packet (16 bits each), address, packet. */

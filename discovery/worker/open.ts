@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Ip } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
+import { type ProxyConfig } from '../proxy/config.ts'
 import { type NamesConfig } from '../records/config.ts'
 import { type ZoneChange } from '../records/zone-change.ts'
 import { control, type HotBuffers, type HotSize, makeHotBuffers } from '../server/hot-memory.ts'
@@ -24,6 +25,8 @@ export interface DnsThreadsOptions {
   /** `dgram`: no system calls of ours. Default: what the machine has. */
   readonly udp?: 'hot' | 'dgram'
   readonly memory?: HotSize
+  /** Absent: names of no zone of ours are refused. */
+  readonly proxy?: ProxyConfig
   /** A thread ended that should not have; the server answers no more, or not all. */
   readonly onFailure: (error: unknown) => void
 }
@@ -126,6 +129,7 @@ async function startThreads(options: DnsThreadsOptions, ground: Ground): Promise
     buffers,
     stats: stats[0] ?? makeStatsBuffer(),
     misses: channels.map(({ port1 }) => port1),
+    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
   }
   const thread = openWorker('general', general, general.misses)
   const hot = opened.fds.map((fds, i) => {

@@ -1,11 +1,18 @@
 // The thread that holds the zones: it answers TCP, and over UDP all that has no ready response; it makes the ready ones.
+import { randomBytes } from 'node:crypto'
 import { parentPort, workerData } from 'node:worker_threads'
+import { systemClock } from '../../../core/base/clock.ts'
 import { errorMessage, hasCode } from '../../../core/base/errors.ts'
 import { type LogFields, type Logger } from '../../../core/base/log.ts'
+import { type Cached, openCache } from '../../proxy/cache.ts'
+import { type ProxyConfig } from '../../proxy/config.ts'
+import { openExchange } from '../../proxy/exchange.ts'
+import { hotEntryOf } from '../../proxy/hot.ts'
+import { openProxy } from '../../proxy/proxy.ts'
 import { forgetChanged } from '../../server/hot-change.ts'
 import { hotMemoryOf } from '../../server/hot-memory.ts'
-import { openHotResponses } from '../../server/hot-responses.ts'
-import { makeResponder, monotonicSeconds } from '../../server/respond.ts'
+import { type HotResponses, openHotResponses } from '../../server/hot-responses.ts'
+import { type Forward, makeResponder, monotonicSeconds } from '../../server/respond.ts'
 import { openDnsServer } from '../../server/server.ts'
 import { openNamesZones } from '../../zones.ts'
 import { type GeneralThreadData, type Order, type Report } from '../messages.ts'
@@ -32,14 +39,30 @@ function remoteLog(more: LogFields): Logger {
   }
 }
 
+/** What the proxy may keep. Source: dnsmasq and unbound keep 10,000 entries and 8 MB by default. */
+const cacheBytes = 16 << 20
+
+function proxy(config: ProxyConfig, hot: HotResponses, signal: AbortSignal): Forward {
+  const exchange = openExchange()
+  signal.addEventListener('abort', () => exchange.close(), { once: true })
+  const kept = (cached: Cached) => {
+    const entry = hotEntryOf(cached)
+    if (entry !== undefined) hot.keep(entry)
+  }
+  const cache = openCache(cacheBytes)
+  const id = randomBytes(8)
+  return openProxy({ config, exchange, cache, clock: systemClock, id, nowSeconds: monotonicSeconds, kept, signal })
+}
+
 async function run(): Promise<void> {
   const log = remoteLog({})
   const zones = openNamesZones(data.config)
   const hot = openHotResponses(data.buffers, monotonicSeconds)
   const observer = statsObserver(new Float64Array(data.stats))
-  const options = { zones, log, observer, hot }
-  const respond = makeResponder(options)
   const closing = new AbortController()
+  const forward = data.proxy === undefined ? {} : { forward: proxy(data.proxy, hot, closing.signal) }
+  const options = { zones, log, observer, hot, ...forward }
+  const respond = makeResponder(options)
   if (data.udp === 'hot') {
     const udp = openUdpCalls()
     const answerMisses = makeMissAnswerer({

@@ -1,0 +1,96 @@
+import { type Clock } from '../../core/base/clock.ts'
+import { rcode } from '../dns/constants.ts'
+import { type Message } from '../dns/message.ts'
+import { type Upstream } from './config.ts'
+import { type Scores } from './scores.ts'
+
+/** Asks one upstream once, over UDP, and over TCP when the reply was truncated. Rejects when no reply comes. */
+export type Ask = (upstream: Upstream, options: { readonly signal: AbortSignal }) => Promise<Message>
+
+/** How a race is run. */
+export interface RaceOptions {
+  readonly upstreams: readonly Upstream[]
+  readonly ask: Ask
+  readonly scores: Scores
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+/** How many are asked at once; all where there are fewer than three. Source: reference/dns-proxy.md, "dual dispatch". */
+const atOnce = 2
+/** Without a usable answer until then, the next ones are asked too, and later all again: packets get lost. */
+const hedgeMs = 50
+const againMs = [400, 1000] as const
+/** Then the client gets SERVFAIL, before it gives up itself. */
+export const raceLimitMs = 1800
+
+/**
+ * The first usable answer. A SERVFAIL or REFUSED, however quick, is only taken when nobody knows better.
+ * @returns undefined when nobody answered in time
+ */
+export function raceUpstreams(options: RaceOptions): Promise<Message | undefined> {
+  const { clock, scores } = options
+  const upstreams = scores.order(options.upstreams, clock.monotonicMs())
+  const ending = new AbortController()
+  return new Promise((resolve) => {
+    let running = 0
+    let asked = 0
+    let fallback: Message | undefined
+    const cancel: (() => void)[] = []
+    const finish = (message: Message | undefined) => {
+      for (const stop of cancel) stop()
+      options.signal.removeEventListener('abort', abort)
+      ending.abort()
+      resolve(message)
+    }
+    const abort = () => finish(fallback)
+    const lost = () => {
+      if (--running > 0 || ending.signal.aborted) return
+      if (asked < upstreams.length) more(upstreams.length)
+      else finish(fallback)
+    }
+    const start = (upstream: Upstream) => {
+      running++
+      const startedMs = clock.monotonicMs()
+      options.ask(upstream, { signal: ending.signal }).then(
+        (reply) => {
+          if (ending.signal.aborted) return
+          const nowMs = clock.monotonicMs()
+          if (isUsable(reply)) {
+            scores.answered(upstream, nowMs, nowMs - startedMs)
+            finish(reply)
+            return
+          }
+          scores.failed(upstream, nowMs)
+          fallback ??= reply
+          lost()
+        },
+        () => {
+          if (!ending.signal.aborted) scores.failed(upstream, clock.monotonicMs())
+          lost()
+        },
+      )
+    }
+    const more = (count: number) => {
+      const next = upstreams.slice(asked, count)
+      asked = Math.max(asked, count)
+      for (const upstream of next) start(upstream)
+    }
+    options.signal.addEventListener('abort', abort, { once: true })
+    const late = () => {
+      // Silence is a failure too.
+      for (const upstream of upstreams.slice(0, asked)) scores.failed(upstream, clock.monotonicMs())
+      abort()
+    }
+    cancel.push(clock.after(raceLimitMs, late))
+    cancel.push(clock.after(hedgeMs, () => more(upstreams.length)))
+    for (const ms of againMs) cancel.push(clock.after(ms, () => upstreams.forEach(start)))
+    more(upstreams.length <= atOnce ? upstreams.length : atOnce)
+    if (upstreams.length === 0 || options.signal.aborted) finish(undefined)
+  })
+}
+
+/** Says something of the name. */
+function isUsable(reply: Message): boolean {
+  return reply.rcode === rcode.NOERROR || reply.rcode === rcode.NXDOMAIN
+}
