@@ -5,7 +5,7 @@ import { type AppId } from './ids.ts'
 import { appPorts } from './ports.ts'
 import { type Finding } from './problem.ts'
 import { type AppFields, type HealthCheckDefinition } from './schema.ts'
-import { type VipUse, vipUses } from './vip-use.ts'
+import { formatVipTerms, type VipUse, vipUses } from './vip-use.ts'
 
 /** What the rest of the cluster says on an app. */
 export interface CheckContext {
@@ -61,17 +61,17 @@ function checkRoles(app: AppFields): readonly Finding[] {
 function checkVips(app: AppFields, id: AppId, context: CheckContext): readonly Finding[] {
   const { uses, malformed } = vipUses(app)
   const findings: Finding[] = [...malformed]
-  const protocols = new Map<string, string>()
+  const terms = new Map<string, string>()
   for (const use of uses) {
-    const mine = use.protocols.join()
-    const earlier = protocols.get(use.vip)
+    const mine = formatVipTerms(use)
+    const earlier = terms.get(use.vip)
     const other = context.vipConflict(id, use)
     if (earlier !== undefined && earlier !== mine) {
       findings.push({ path: use.path, error: `VIP ${use.vip} is used with ${earlier} and with ${mine} in this app` })
     } else if (other !== undefined) {
-      findings.push({ path: use.path, error: `VIP ${use.vip} is used with other protocols than ${mine} by ${other}` })
+      findings.push({ path: use.path, error: `VIP ${use.vip} is used otherwise than with ${mine} by ${other}` })
     }
-    protocols.set(use.vip, mine)
+    terms.set(use.vip, mine)
   }
   return findings
 }

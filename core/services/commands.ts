@@ -127,7 +127,9 @@ function requireNoConflict(records: readonly AppRecord[]): void {
     if (path !== undefined)
       throw invalidApp([{ path: `/(${i})/id`, errors: [`an app and a group cannot have one path: ${path}`] }])
     if (vip !== undefined) {
-      const errors = [`VIP ${vip.vip} is used with other protocols by ${world.vipConflict(id, vip)}`]
+      const errors = [
+        `VIP ${vip.vip} is used with other protocols or another scheduler by ${world.vipConflict(id, vip)}`,
+      ]
       throw invalidApp([{ path: `/(${i})${vip.path}`, errors }])
     }
     world.apply({ kind: 'app.put', record })

@@ -7,7 +7,7 @@ import { problemsOf } from '../../core/services/problem.ts'
 import { makeVipIndex, vipUses } from '../../core/services/vip-use.ts'
 
 const others = makeVipIndex()
-others.set(parseAppId('/dns'), [{ vip: 'dns:53', protocols: ['udp'], path: '' }])
+others.set(parseAppId('/dns'), [{ vip: 'dns:53', protocols: ['udp'], scheduler: 'wlc', path: '' }])
 
 const context: CheckContext = {
   networkNames: new Set(['dcos', 'lab']),
@@ -135,6 +135,21 @@ const bad: readonly (readonly [string, object, readonly string[]])[] = [
     mapped(vip('/w:80'), { containerPort: 81, protocol: 'udp', labels: { VIP_1: 'w:80' } }),
     ['/container/portMappings(1)/labels(VIP_1)'],
   ],
+  [
+    'an unknown scheduler',
+    mapped(vip('/w:80', { labels: { VIP_0: '/w:80', 'lb-scheduler': 'nq' } })),
+    ['/container/portMappings(0)/labels(lb-scheduler)'],
+  ],
+  [
+    'a weight of 0',
+    mapped(vip('/w:80', { labels: { VIP_0: '/w:80', 'lb-weight': '0' } })),
+    ['/container/portMappings(0)/labels(lb-weight)'],
+  ],
+  [
+    "another app's VIP with another scheduler",
+    mapped(vip('/dns:53', { protocol: 'udp', labels: { VIP_0: '/dns:53', 'lb-scheduler': 'rr' } })),
+    ['/container/portMappings(0)/labels(VIP_0)'],
+  ],
   ["another app's VIP with another protocol", mapped(vip('/dns:53')), ['/container/portMappings(0)/labels(VIP_0)']],
   ['two health checks', checked({ port: 1 }, { port: 2 }), ['/healthChecks(1)']],
   ['an unknown check', checked({ protocol: 'ICMP' }), ['/healthChecks(0)/protocol']],
@@ -237,7 +252,9 @@ t.test('what is right is taken', async (t) => {
 t.test('what was read can be sent back', async (t) => {
   const first = parseApp({ ...base, ...mapped(vip('/w:80', { hostPort: 0 })), ...checked({}) }, context)
   t.same(parseApp(JSON.parse(JSON.stringify(first)), context), first)
-  t.same(vipUses(first).uses, [{ vip: 'w:80', protocols: ['tcp'], path: '/container/portMappings(0)/labels(VIP_0)' }])
+  t.same(vipUses(first).uses, [
+    { vip: 'w:80', protocols: ['tcp'], scheduler: 'wlc', path: '/container/portMappings(0)/labels(VIP_0)' },
+  ])
 })
 
 t.test('an update is laid over what there is', async (t) => {
