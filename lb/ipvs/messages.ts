@@ -185,9 +185,15 @@ export function toIpvsService(attrs: ServiceAttrs): IpvsService | undefined {
 
 /** A destination as the kernel tells it. */
 export function toIpvsDestination(attrs: AttrsOf<typeof destinationAttrs>): IpvsDestination {
-  const { port = 0, weight = 0, forward = 0, activeConnections = 0 } = attrs
+  const { port = 0, weight = 0, forward = 0, activeConnections = 0, inactiveConnections = 0 } = attrs
   const odd = (forward & IP_VS_CONN_F_FWD_MASK) !== IP_VS_CONN_F_MASQ
-  return { address: toIp(attrs), port, weight, activeConnections, ...(odd ? { odd: true as const } : {}) }
+  return {
+    address: toIp(attrs),
+    port,
+    weight,
+    connections: activeConnections + inactiveConnections,
+    ...(odd ? { odd: true as const } : {}),
+  }
 }
 
 function toIp({

@@ -19,8 +19,8 @@ export interface IpvsDestination {
   readonly address: Ip
   readonly port: number
   readonly weight: number
-  /** As the kernel counted last. */
-  readonly activeConnections?: number
+  /** How many it has, those that are ending included, when it was read. */
+  readonly connections?: number
   readonly odd?: true
 }
 

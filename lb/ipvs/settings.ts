@@ -32,8 +32,9 @@ export function desiredSettings(release: string): readonly IpvsSetting[] {
     // Only a SYN opens a connection: a late packet of one that is gone is refused, not balanced to a backend that never
     // heard of it.
     set('sloppy_tcp', '0'),
-    // An ICMP error from a backend (path MTU) reaches the client with the VIP's address.
-    set('nat_icmp_send', '1'),
+    // A backend also answers connections that IPVS knows nothing of: to its own address, or led by nftables before this data
+    // plane took over. With 1, such answers are dropped and refused.
+    set('nat_icmp_send', '0'),
   ]
 }
 

@@ -4,7 +4,7 @@ import { type Nft } from '../../networking/nft/nft.ts'
 import { type DataPlane } from '../dataplane.ts'
 import { formatIpvsOp } from './format.ts'
 import { guardSet } from './guard.ts'
-import { type IpvsOp, type IpvsTable } from './ops.ts'
+import { type IpvsEntry, type IpvsOp, type IpvsTable } from './ops.ts'
 
 /** What a sweep works with. */
 export interface SweepOptions {
@@ -16,36 +16,48 @@ export interface SweepOptions {
 }
 
 /**
- * `plane`, which after its first repair takes what the IPVS data plane left out of the kernel, and closes `table`: new
- * connections are led by `plane` by then. Connections that IPVS has end: their packets pass what it no longer knows.
+ * `plane`, which with each repair takes out what the IPVS data plane left in the kernel, after its own work: new connections
+ * are led by `plane` by then. A service that still has connections keeps them, with weight 0, until a later repair; when
+ * nothing is left `table` is closed.
  */
 export function sweepingIpvs(plane: DataPlane, options: SweepOptions): DataPlane {
   const { table } = options
+  const owned = new Set<Ip>()
   let swept = false
-  const sweep = async (owned: ReadonlySet<Ip>, signal: AbortSignal) => {
-    const ops = table.read().entries.flatMap(({ service }): IpvsOp[] => {
-      const isOurs = owned.has(service.address) || options.ranges.some((range) => cidrContains(range, service.address))
-      return isOurs ? [{ kind: 'service.del', service }] : []
-    })
+  const isOurs = (address: Ip) => owned.has(address) || options.ranges.some((range) => cidrContains(range, address))
+  const sweep = async (signal: AbortSignal) => {
+    const ours = table.read().entries.filter(({ service }) => isOurs(service.address))
+    const ops = ours.flatMap(planSweep)
     await table.perform(ops, { signal })
-    swept = true
-    table.close()
+    swept = ours.every(isIdle)
+    if (swept) table.close()
     return ops.map(formatIpvsOp)
   }
   return {
     ...plane,
     repair: async (servers, { signal }) => {
       if (swept) return plane.repair(servers, { signal })
-      const owned = await ownedAddresses(options, signal)
+      for (const address of await ownedAddresses(options, signal)) owned.add(address)
       for (const { address } of servers) owned.add(address)
       const repaired = await plane.repair(servers, { signal })
-      return [...repaired, ...(await sweep(owned, signal))]
+      return [...repaired, ...(await sweep(signal))]
     },
     close: () => {
       if (!swept) table.close()
       plane.close()
     },
   }
+}
+
+function isIdle({ destinations }: IpvsEntry): boolean {
+  return destinations.every(({ connections = 0 }) => connections === 0)
+}
+
+function planSweep(entry: IpvsEntry): readonly IpvsOp[] {
+  const { service, destinations } = entry
+  if (isIdle(entry)) return [{ kind: 'service.del', service }]
+  const serving = destinations.filter(({ weight }) => weight > 0)
+  return serving.map((one) => ({ kind: 'destination.set', service, destination: { ...one, weight: 0 } }))
 }
 
 /** The addresses that the last data plane wrote down as VIPs: both write them to the same sets. */

@@ -112,9 +112,10 @@ export const lbChains: readonly NftChainSpec[] = [
   {
     // What still has a VIP as its destination here was not translated: no such port, or no backend. The node's own
     // servers on the same port must not answer for it. A packet that conntrack can't place (late, out of window) is
-    // dropped: refusing it would end a connection that is well.
+    // dropped: refusing it would end a connection that is well. After IPVS (99), which may still have connections when this
+    // data plane took over from it.
     name: `${lbOwner}input`,
-    base: { type: 'filter', hook: 'input', priority: 0 },
+    base: { type: 'filter', hook: 'input', priority: 110 },
     rules: families.flatMap((family) => {
       const match = `${header[family]} daddr @${setName('address', family)}`
       const icmp = family === 4 ? 'icmp' : 'ipv6-icmp'

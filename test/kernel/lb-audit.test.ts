@@ -11,7 +11,7 @@ import { backend, makeWorld, pending } from '../support/lb-world.ts'
 const { signal } = new AbortController()
 
 /** What somebody does by hand, and the commands that repair it, in order. */
-const damages: readonly { readonly by: string; readonly repaired: readonly RegExp[] }[] = [
+const damages: readonly { readonly by: string; readonly repaired: readonly RegExp[]; readonly more?: 'any' }[] = [
   {
     by: 'nft delete element inet weft lb-service4 { 100.96.0.1 . tcp . 80 }',
     repaired: [/^nft add element inet weft lb-service4 \{ 100\.96\.0\.1 \. tcp \. 80 : goto lb-pick4-2 \}$/],
@@ -42,7 +42,8 @@ const damages: readonly { readonly by: string; readonly repaired: readonly RegEx
     by: 'ip route add local 100.96.0.77 dev lo table local proto 87',
     repaired: [/^ip (?:-4 )?route del local 100\.96\.0\.77/],
   },
-  { by: 'nft flush chain inet weft iso-forward', repaired: Array(7).fill(/^nft add rule inet weft iso-forward /) },
+  // How many rules that are is isolation's affair.
+  { by: 'nft flush chain inet weft iso-forward', repaired: [/^nft add rule inet weft iso-forward /], more: 'any' },
   {
     by: 'nft delete element inet weft iso-pair6 { fd01:b:0:1::/64 . fd01:b:0:1::/64 }',
     repaired: [/^nft add element inet weft iso-pair6 /],
@@ -74,11 +75,11 @@ tap.test('audits repair what differs and leave the rest', { skip: canMakeHosts }
   const before = look()
   const ours = () => node.run('nft', 'list', 'chain', 'inet', 'weft', 'mine')
   const mine = ours()
-  for (const { by, repaired } of damages) {
+  for (const { by, repaired, more } of damages) {
     node.run('sh', '-c', by.replace(/\{.*\}/, "'$&'"))
     const repairs = await audit()
-    t.equal(repairs.length, repaired.length, `${by}: ${repairs.join('; ')}`)
-    t.match(repairs, repaired, by)
+    if (more === undefined) t.equal(repairs.length, repaired.length, `${by}: ${repairs.join('; ')}`)
+    t.match(repairs.slice(0, repaired.length), repaired, by)
     t.same(await audit(), [], 'and then nothing is left to do')
   }
   t.equal(ours(), mine, 'a chain in our table that is not ours stays')

@@ -5,6 +5,9 @@
 import { fileURLToPath } from 'node:url'
 import tap, { type Test } from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
+import { auditSuite, foreignSuite } from '../support/ipvs/audit.ts'
+import { scheduleSuite } from '../support/ipvs/schedule.ts'
+import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
 import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 import { hasIpvs } from '../support/ipvs/plane.ts'
@@ -12,6 +15,10 @@ import { guestMissing } from '../vm/run.ts'
 
 const suites: readonly (readonly [string, (t: Test) => Promise<void>])[] = [
   ['conformance', ipvsConformance],
+  ['audit', auditSuite],
+  ["others' services", foreignSuite],
+  ['schedulers', scheduleSuite],
+  ['another data plane', switchSuite],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
   ['backends come and go', (t) => drainSuite(t, 'ipvs')],
 ]

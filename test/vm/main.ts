@@ -6,7 +6,7 @@ const timeoutMs = Number(process.env['WEFT_GUEST_TIMEOUT_MS'] ?? 280_000)
 try {
   process.exitCode = await runInGuest(process.argv.slice(2), {
     timeoutMs,
-    env: { WEFT_GUEST: '1' },
+    env: { TAP_TIMEOUT: '250' },
     onOutput: (chunk, from) => process[from].write(chunk),
   })
 } catch (error) {
