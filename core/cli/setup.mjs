@@ -26,7 +26,7 @@ const packages = {
     ping: 'iputils-ping',
     perl: 'perl-base',
   },
-  test: { tc: 'iproute2', 'redis-server': undefined },
+  test: { tc: 'iproute2', 'redis-server': undefined, iperf3: 'iperf3' },
 }
 
 /** Folders where Debian keeps administrators' programs, which an ordinary user's PATH leaves out. */

@@ -39,37 +39,44 @@ export interface OverlayHostsOptions extends Partial<OverlayStageOptions> {
   readonly underlay: 4 | 6
   /** Told of the segment that they are plugged into, as ports p0, p1, … of the bridge br0. */
   readonly onSegment?: (segment: TestHost) => void
+  /** The node at an underlay address; absent: one of the two usual networks. */
+  readonly allocate?: (number: number, underlay: Ip) => Node
 }
 
 interface MakeHost {
   readonly segment: TestSegment
   readonly underlay: 4 | 6
   readonly number: number
+  readonly allocate: (number: number, underlay: Ip) => Node
   readonly options: Partial<OverlayStageOptions>
+}
+
+function allocateUsual(number: number, underlay: Ip): Node {
+  return allocatedNode(number, undefined, underlay)
 }
 
 /** Makes hosts n1, n2, … on one segment; `keep` is called with everything that must be removed, in order of making. */
 export function makeOverlayHosts(
-  { count, underlay, onSegment, ...options }: OverlayHostsOptions,
+  { count, underlay, onSegment, allocate = allocateUsual, ...options }: OverlayHostsOptions,
   keep: (remove: () => void) => void,
 ): readonly OverlayHost[] {
   const segment = makeSegment()
   keep(() => segment.host.remove())
   onSegment?.(segment.host)
   return Array.from({ length: count }, (_, index) =>
-    makeOverlayHost({ segment, underlay, number: index + 1, options }, keep),
+    makeOverlayHost({ segment, underlay, number: index + 1, allocate, options }, keep),
   )
 }
 
 function makeOverlayHost(
-  { segment, underlay, number, options }: MakeHost,
+  { segment, underlay, number, allocate, options }: MakeHost,
   keep: (remove: () => void) => void,
 ): OverlayHost {
   const host = makeHost(`n${number}`)
   keep(() => host.remove())
   const address = cidrNth(underlays[underlay], BigInt(number))
   segment.plug(host, 'eth0', `${address}/${underlay === 4 ? 24 : 64}`)
-  const node = allocatedNode(number, undefined, address)
+  const node = allocate(number, address)
   const routes = openRouteSocket({ netns: host.path })
   keep(() => routes.close())
   let containers = 0
