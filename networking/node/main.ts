@@ -139,7 +139,8 @@ async function run(ground: Ground): Promise<void> {
   const { nodeName, underlay, masters } = flags
   const cache = openSnapshotCache({ file: join(flags.stateDir, 'snapshot'), clock: systemClock, log })
   const known = cache.load()
-  const dns = await openNames({ self: nodeName, routes, log, known, onFailure: endProcess })
+  const upstreams = flags.upstreams === undefined ? {} : { upstreams: flags.upstreams }
+  const dns = await openNames({ self: nodeName, routes, log, known, ...upstreams, onFailure: endProcess })
   const nft = await openNft()
   log.info({ nft: nft.name }, 'nftables opened')
   const containers = await openContainers(ground, nft)

@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
 import { errorMessage } from '../../core/base/errors.ts'
 import { type Ip, ipFamily, parseIp } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
-import { namesConfig } from '../../discovery/records/config.ts'
+import { type Name } from '../../discovery/dns/name.ts'
+import { parseResolvConf, type ProxyConfig, type Upstream } from '../../discovery/proxy/config.ts'
+import { directoryDomain, namesConfig } from '../../discovery/records/config.ts'
 import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
 import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
@@ -16,6 +19,8 @@ export interface NamesOptions {
   readonly log: Logger
   /** What the disk knew, if anything. */
   readonly known: ClusterSnapshot | undefined
+  /** Resolvers for names of others; absent: those of /etc/resolv.conf. */
+  readonly upstreams?: readonly Upstream[]
   readonly onFailure: (error: unknown) => void
 }
 
@@ -35,10 +40,35 @@ export interface Names {
 export async function openNames(options: NamesOptions): Promise<Names> {
   const { self, log, known, onFailure } = options
   const { addresses, survived } = await ensureAddresses(options)
-  const threads = await openDnsThreads({ config: namesConfig(), addresses, port: 53, log, onFailure })
+  const config = namesConfig()
+  const proxy = proxyConfig(options, { own: [config.domain, directoryDomain], addresses })
+  log.info({ upstreams: proxy?.upstreams.map(({ address }) => address) ?? [] }, 'names of others are forwarded')
+  const server = { config, addresses, port: 53, log, onFailure }
+  const threads = await openDnsThreads(proxy === undefined ? server : { ...server, proxy })
   const stage = openNamesStage({ self, publish: threads.apply })
   if (known !== undefined && survived) await stage.audit(known, { signal: new AbortController().signal })
   return { stage, endpoints: threads.endpoints, close: threads.close }
+}
+
+const resolvConf = '/etc/resolv.conf'
+
+/** Where names of others are resolved; `undefined`: nowhere. Our own addresses would be a circle. */
+function proxyConfig(
+  { upstreams, log }: NamesOptions,
+  { own, addresses }: { readonly own: readonly Name[]; readonly addresses: readonly Ip[] },
+): ProxyConfig | undefined {
+  const machine = parseResolvConf(readResolvConf(log), new Set<string>(addresses))
+  const config = { forwardZones: [], search: machine.search, own, upstreams: upstreams ?? machine.upstreams }
+  return config.upstreams.length === 0 ? undefined : config
+}
+
+function readResolvConf(log: Logger): string {
+  try {
+    return readFileSync(resolvConf, 'utf8')
+  } catch (error) {
+    log.warn({ file: resolvConf, reason: errorMessage(error) }, 'no resolvers of the machine are known')
+    return ''
+  }
 }
 
 /**

@@ -4,6 +4,7 @@ import { type Ip, parseIp } from '../../core/base/ip.ts'
 import { type LogLevel } from '../../core/base/log.ts'
 import { type NodeName, parseNodeName } from '../../core/model/ids.ts'
 import { type DataPlaneMode, dataPlaneModes } from '../../lb/open.ts'
+import { parseUpstream, type Upstream } from '../../discovery/proxy/config.ts'
 import { type DirectRouting } from '../overlay/direct.ts'
 
 /** What the node daemon is started with. */
@@ -22,6 +23,8 @@ export interface NetFlags {
   readonly socket: string
   /** Folder for one configuration list for each network; wholly the daemon's. */
   readonly cniConfDir: string
+  /** Resolvers for names of others; absent: the machine's. `none`: such names are refused. */
+  readonly upstreams?: readonly Upstream[]
   readonly logLevel: LogLevel
 }
 
@@ -36,6 +39,7 @@ const options = {
   master: text,
   socket: text,
   'cni-conf-dir': text,
+  upstreams: text,
   'log-level': { type: 'string', default: 'info' },
 } as const
 
@@ -60,6 +64,9 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     masters: need('master').split(','),
     socket: need('socket'),
     cniConfDir: need('cni-conf-dir'),
+    ...(values.upstreams === undefined
+      ? {}
+      : { upstreams: parseOption('upstreams', values.upstreams, parseUpstreams) }),
     logLevel: parseOption('log-level', need('log-level'), parseLogLevel),
   }
 }
@@ -92,6 +99,10 @@ function parseDataPlane(value: string): DataPlaneMode {
   const mode = dataPlaneModes.find((known) => known === value)
   if (mode === undefined) throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${dataPlaneModes.join(', ')}`)
   return mode
+}
+
+function parseUpstreams(value: string): readonly Upstream[] {
+  return value === 'none' ? [] : value.split(',').map(parseUpstream)
 }
 
 function parseLogLevel(value: string): LogLevel {
