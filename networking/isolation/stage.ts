@@ -6,6 +6,7 @@ import { formatNftOp, type NftOp } from '../nft/ops.ts'
 import { planNftTable } from '../nft/plan.ts'
 import { type NftChain, type NftTableSpec, ruleMark } from '../nft/table.ts'
 import { type Repair, type SnapshotChange, type Stage } from '../node/stage.ts'
+import { type Antispoof } from './antispoof.ts'
 import { desiredIsolation } from './desired.ts'
 import { isSelected } from './groups.ts'
 import { isolationOwner } from './names.ts'
@@ -15,6 +16,8 @@ export interface IsolationStageOptions {
   readonly nft: Nft
   /** Name of Weft's table of family inet. */
   readonly table: string
+  /** Audited with the rest. */
+  readonly antispoof?: Pick<Antispoof, 'repair'>
 }
 
 /** How many elements of one op a repair shows. */
@@ -25,7 +28,7 @@ const shownElements = 8
  * them (add), and those that go are taken away after it (remove); everything else is one transaction in add, so that a
  * packet meets the old policies or the new ones, never a part. Before the first audit or change nothing is known of the kernel, so that round compares all.
  */
-export function openIsolationStage({ nft, table }: IsolationStageOptions): Stage {
+export function openIsolationStage({ nft, table, antispoof }: IsolationStageOptions): Stage {
   let known = false
   const repair = async (snapshot: ClusterSnapshot, signal: AbortSignal): Promise<readonly NftOp[]> => {
     known = false
@@ -56,8 +59,9 @@ export function openIsolationStage({ nft, table }: IsolationStageOptions): Stage
       }
     },
     audit: async (snapshot, { signal }): Promise<readonly Repair[]> => {
+      const guarded = (await antispoof?.repair({ signal })) ?? []
       const ops = await repair(snapshot, signal)
-      return ops.map((op) => ({
+      return [...guarded, ...ops].map((op) => ({
         stage: 'isolation',
         operation: `nft ${formatNftOp(table, op, { shown: shownElements })}`,
       }))

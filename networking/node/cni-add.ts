@@ -106,6 +106,7 @@ interface Wiring {
 
 async function wire(deps: CniDeps, { lease, network, sandbox }: Wiring) {
   const spec = specOf(lease, network)
+  await deps.antispoof?.bind(lease)
   const routes = await attachContainer(deps.kernel, spec, sandbox)
   const { bandwidth, portMappings = [] } = lease
   if (bandwidth !== undefined) await deps.shaper?.apply(lease.hostLink, bandwidth)

@@ -8,6 +8,7 @@ import { type NetworkName, parseNetworkName } from '../../core/model/ids.ts'
 import { type AttachKernel } from '../attach/kernel.ts'
 import { type LeaseKey } from '../ipam/lease.ts'
 import { type Leases } from '../ipam/leases.ts'
+import { type Antispoof } from '../isolation/antispoof.ts'
 import { type CniView, type NetworkView, type PortMapper, type Shaper } from './cni-view.ts'
 
 /** What the commands work with. */
@@ -17,6 +18,7 @@ export interface CniDeps {
   readonly view: () => CniView
   readonly log: Logger
   readonly portMapper?: PortMapper
+  readonly antispoof?: Pick<Antispoof, 'bind' | 'unbind'>
   readonly shaper?: Shaper
   /** Starts other plugins, found in these folders: IPAM that is not ours. Absent: it is refused. */
   readonly plugins?: (directories: readonly string[]) => PluginRunner

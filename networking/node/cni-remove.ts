@@ -45,6 +45,7 @@ export async function remove(deps: CniDeps, key: LeaseKey, delegate?: DelegatedC
   if (hostLink !== '' && (holder === lease || holder === undefined)) {
     if (lease?.bandwidth !== undefined) await deps.shaper?.remove(hostLink)
     await detachContainer(deps.kernel, hostLink)
+    if (lease !== undefined) await deps.antispoof?.unbind(lease)
   }
   const delegated = lease?.delegate ?? delegate
   if (delegated !== undefined) await runDelegate(deps, delegated, 'DEL')

@@ -19,6 +19,7 @@ import { openLbStage } from '../../lb/stage.ts'
 import { type AttachKernel, openAttachKernel } from '../attach/kernel.ts'
 import { type LeaseKey } from '../ipam/lease.ts'
 import { type Leases, openLeases } from '../ipam/leases.ts'
+import { type Antispoof, openAntispoof } from '../isolation/antispoof.ts'
 import { openIsolationStage } from '../isolation/stage.ts'
 import { type ConntrackTable, openConntrack } from '../netlink/conntrack.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
@@ -62,6 +63,7 @@ interface Containers {
   readonly portmap: Portmap
   readonly shaper: Shaper
   readonly conntrack: ConntrackTable
+  readonly antispoof: Antispoof
 }
 
 async function openContainers({ flags, log, routes }: Ground, nft: Nft): Promise<Containers> {
@@ -72,7 +74,8 @@ async function openContainers({ flags, log, routes }: Ground, nft: Nft): Promise
   const allowLoopback = (key: LeaseKey) => kernel.writeSettings('host', loopbackSettings(leases.get(key)?.hostLink))
   const portmap = openPortmap({ nft, table: nftTable, leases: leases.list, conntrack, allowLoopback })
   const shaper = openShaper({ routes, traffic: openTrafficControl(), removeLinks: kernel.removeLinks })
-  return { leases, kernel, portmap, shaper, conntrack }
+  const antispoof = openAntispoof({ nft, table: nftTable, leases: leases.list })
+  return { leases, kernel, portmap, shaper, conntrack, antispoof }
 }
 
 interface PipelineParts {
@@ -97,7 +100,7 @@ function openPipeline({ flags, log, routes }: Ground, { nft, names, containers, 
   log.info({ dataPlane: plane.name }, 'load balancer opened')
   return new Pipeline([
     overlay,
-    openIsolationStage({ nft, table: nftTable }),
+    openIsolationStage({ nft, table: nftTable, antispoof: containers.antispoof }),
     openPortmapStage(portmap),
     openLbStage({ self, plane, routes, guard: portmap.guard }),
     names,
@@ -108,11 +111,11 @@ async function openCni(
   { flags, log, signal }: Ground,
   { containers, view, report }: Pick<UsageOptions, 'view' | 'report'> & { readonly containers: Containers },
 ) {
-  const { kernel, shaper } = containers
+  const { kernel, shaper, antispoof } = containers
   const usage = openUsageReporter({ leases: containers.leases, view, report, clock: systemClock })
   const leases = observedLeases(containers.leases, usage.changed)
   const plugins = (directories: readonly string[]) => pluginRunner({ directories, env: { PATH: process.env['PATH'] } })
-  const deps = { leases, kernel, view, log, plugins, shaper, portMapper: containers.portmap.mapper }
+  const deps = { leases, kernel, view, log, plugins, shaper, antispoof, portMapper: containers.portmap.mapper }
   const handler = cniHandler(deps)
   await sweepAttachments(deps, { signal })
   await drainDelQueue({ socketPath: flags.socket, handler, log }, { signal })
