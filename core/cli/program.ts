@@ -50,6 +50,7 @@ function addClusterCommands(program: Command): void {
     .option('--port <n>', 'port of the API on 127.0.0.1; 0: any free one', '5050')
     .option('-d, --detach', 'leave it running in the background', false)
     .option('--sample', 'deploy a sample application and show what it got', false)
+    .option('--direct-routing <mode>', 'containers of other hosts without VXLAN: auto, always, never', 'auto')
     .option('--verify', 'with the sample: check every fact, tell PASS or FAIL, remove everything', false)
     .action(lazy(async () => (await import('./commands/up.ts')).up))
   program

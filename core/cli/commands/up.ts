@@ -1,4 +1,5 @@
 import { AppError } from '../../base/errors.ts'
+import { parseDirectRouting } from '../../../networking/node/options.ts'
 import { type GlobalOptions } from '../program.ts'
 import { sampleNetworks } from '../sample/apps.ts'
 import { type LocalCluster, startCluster } from '../up/cluster.ts'
@@ -16,6 +17,7 @@ export interface UpOptions extends GlobalOptions {
   readonly detach: boolean
   readonly sample: boolean
   readonly verify: boolean
+  readonly directRouting: string
 }
 
 /** `weft up`: runs until Ctrl-C, or returns at once when detached, or after the checks with --verify. */
@@ -27,7 +29,8 @@ export async function up(options: UpOptions): Promise<void> {
   if (options.detach && !isDetachedChild()) return detach(process.argv)
   const started = performance.now()
   const progress = (text: string) => tell(`[${((performance.now() - started) / 1000).toFixed(1)} s] ${text}`)
-  const settings = { name: options.cluster, agents, port, networks: sampleNetworks, progress }
+  const directRouting = parseDirectRouting(options.directRouting)
+  const settings = { name: options.cluster, agents, port, networks: sampleNetworks, directRouting, progress }
   if (options.verify) {
     process.exitCode = (await verify(settings, options)) ? 0 : 1
     return

@@ -4,6 +4,7 @@ import { availableParallelism, freemem, totalmem } from 'node:os'
 import { setTimeout as sleepMs } from 'node:timers/promises'
 import { systemClock } from '../../base/clock.ts'
 import { AppError, hasCode } from '../../base/errors.ts'
+import { type DirectRouting } from '../../../networking/overlay/direct.ts'
 import { openNative } from '../../../networking/netlink/native.ts'
 import { type Api, isRecord, openApi } from '../api.ts'
 import { makeHosts } from './hosts.ts'
@@ -25,6 +26,8 @@ export interface LocalCluster {
 export interface LocalClusterOptions extends ClusterSize {
   readonly port: number
   readonly networks: readonly string[]
+  /** What the node daemons are given; absent: auto. */
+  readonly directRouting?: DirectRouting
   /** A line of progress for a person. */
   readonly progress: (text: string) => void
 }
@@ -57,6 +60,7 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
       apiFd: listener.fd,
       networks: options.networks,
       ipVersions: machineIpVersions(),
+      directRouting: options.directRouting ?? 'auto',
       agentResources: agentShare(options.agents),
     }
     for (const host of layout.hosts) {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type DirectRouting } from '../../../networking/overlay/direct.ts'
 import { dnsAddress } from '../../../networking/protocol.ts'
 import { type ClusterLayout, type HostLayout, netnsPath, runDirectory, underlayDevice } from './layout.ts'
 
@@ -31,8 +32,8 @@ export function cniSocket(host: HostLayout): string {
 /** The daemons of a host in the order of starting: a node daemon on each, and a master or an agent. */
 export function hostDaemons(layout: ClusterLayout, host: HostLayout, options: DaemonOptions): readonly DaemonSpec[] {
   return host.kind === 'master'
-    ? [masterDaemon(layout, host, options), netDaemon(layout, host)]
-    : [netDaemon(layout, host), agentDaemon(layout, host, options)]
+    ? [masterDaemon(layout, host, options), netDaemon(layout, host, options)]
+    : [netDaemon(layout, host, options), agentDaemon(layout, host, options)]
 }
 
 /** What the daemons' command lines need besides the layout. */
@@ -40,6 +41,7 @@ export interface DaemonOptions {
   readonly apiFd: number
   readonly networks: readonly string[]
   readonly ipVersions: '4' | '4,6'
+  readonly directRouting: DirectRouting
   readonly agentResources: string
 }
 
@@ -74,9 +76,10 @@ function masterDaemon(
   return { ...spec(host, 'master', 'core/master/main.ts', args), inheritedFd: apiFd }
 }
 
-function netDaemon(layout: ClusterLayout, host: HostLayout): DaemonSpec {
+function netDaemon(layout: ClusterLayout, host: HostLayout, { directRouting }: DaemonOptions): DaemonSpec {
   return spec(host, 'net', 'networking/node/main.ts', [
     ...['--master', masters(layout), '--underlay-device', underlayDevice],
+    ...['--direct-routing', directRouting],
     ...['--socket', cniSocket(host), '--cni-conf-dir', join(host.directory, 'cni')],
   ])
 }
