@@ -106,6 +106,6 @@ export const emptySnapshot: ClusterSnapshot = {
 }
 
 /** True when new connections and names may lead to the task: running, and its check (if any) has passed. */
-export function isServing(task: RunningTask): boolean {
+export function isServing(task: Pick<RunningTask, 'state' | 'health'>): boolean {
   return task.state === 'TASK_RUNNING' && (task.health === 'unchecked' || task.health === 'healthy')
 }
