@@ -1,10 +1,12 @@
 import { type Ip } from '../../core/base/ip.ts'
 import { type DiscoveryInfo, type DiscoveryPort } from '../../core/model/task.ts'
-import { isServing, type RunningTask } from '../../core/model/snapshot.ts'
+import { isServing } from '../../core/model/snapshot.ts'
 import { agentLabel, type LabelRule, mangleDomain, mangleLabel } from '../dns/label.ts'
 import { labelsOf, type Name } from '../dns/name.ts'
 import { reverseName } from '../dns/reverse.ts'
-import { directoryDomain, type NamesConfig } from './config.ts'
+import { type NamedTask } from './cluster.ts'
+import { directoryDomain, type IpSource, type NamesConfig } from './config.ts'
+import { frameworkContributions } from './generate.ts'
 import {
   addressRecords,
   type Contribution,
@@ -33,14 +35,29 @@ interface TaskNames {
   readonly framework: readonly string[]
   readonly domain: readonly string[]
   readonly rule: LabelRule
+  readonly weight: number
+}
+
+/** Audiences that a visibility admits. */
+const admits: Readonly<Record<DiscoveryInfo['visibility'], readonly NamesConfig['audience'][]>> = {
+  FRAMEWORK: ['framework'],
+  CLUSTER: ['framework', 'cluster'],
+  EXTERNAL: ['framework', 'cluster', 'external'],
+}
+
+/** True when the task's names are for the audience of this server, and lead to something that answers. */
+function isServed(task: NamedTask, { audience, unhealthy }: NamesConfig): boolean {
+  const visibility = task.discovery?.visibility ?? 'CLUSTER'
+  if (!admits[visibility].includes(audience)) return false
+  return unhealthy === 'served' ? task.state === 'TASK_RUNNING' : isServing(task)
 }
 
 /**
  * All records of a task (reference/mesos-dns.md, dns-proxy.md); none unless it serves, on a known node.
  */
-export function taskContributions(task: RunningTask, context: TaskContext): readonly Contribution[] {
+export function taskContributions(task: NamedTask, context: TaskContext): readonly Contribution[] {
   const { config, agentAddress, hash } = context
-  if (!isServing(task) || agentAddress === undefined) return []
+  if (agentAddress === undefined || !isServed(task, config)) return []
   const framework = mangleDomain(task.framework, config.labels)
   if (framework.length === 0) return []
   const discovery = task.discovery !== undefined && task.discovery.name !== '' ? task.discovery : undefined
@@ -49,17 +66,19 @@ export function taskContributions(task: RunningTask, context: TaskContext): read
     framework,
     domain: labelsOf(config.domain),
     rule: config.labels,
+    weight: config.serviceWeight,
   }
   const shown = discovery?.name ?? task.name
   const names: TaskNames = { ...base, task: [mangleLabel(shown, config.labels)] }
   const raw: TaskNames = { ...base, task: rawLabels(shown) }
-  return [
-    ...mesosRecords(names, task, discovery, agentAddress),
-    ...(discovery === undefined ? [] : mesosRecords(raw, task, discovery, agentAddress)),
-    ...frameworkRecords(framework, context),
-    ...directoryRecords(task, names, agentAddress),
-    ...reverseRecords(task, ownName(names, [])),
+  const parts = { task, discovery, agentAddress, addresses: firstOfEachFamily(taskAddresses(task, context)) }
+  const mesos = [
+    ...mesosRecords(names, parts),
+    ...(discovery === undefined ? [] : mesosRecords(raw, parts)),
+    ...frameworkRecords(task, context),
   ]
+  if (config.content === 'mesos-dns') return mesos
+  return [...mesos, ...directoryRecords(task, names, agentAddress), ...reverseRecords(task, ownName(names, []))]
 }
 
 /** Octets of the text as UTF-8, cut at its dots: the unmangled name that Mesos-DNS also serves. */
@@ -80,13 +99,16 @@ function ownName(names: TaskNames, below: readonly string[]): Name | undefined {
   return sharedName({ ...names, task: [...names.task.slice(0, -1), own] }, below)
 }
 
-function mesosRecords(
-  names: TaskNames,
-  task: RunningTask,
-  discovery: DiscoveryInfo | undefined,
-  agentAddress: Ip,
-): readonly Contribution[] {
-  const addresses = firstOfEachFamily(taskAddresses(task, agentAddress))
+/** What Mesos-DNS's records of a task are put together from. */
+interface TaskParts {
+  readonly task: NamedTask
+  readonly discovery: DiscoveryInfo | undefined
+  readonly agentAddress: Ip
+  readonly addresses: readonly Ip[]
+}
+
+function mesosRecords(names: TaskNames, parts: TaskParts): readonly Contribution[] {
+  const { task, discovery, agentAddress, addresses } = parts
   return [
     ...addressRecords(sharedName(names, []), addresses),
     ...addressRecords(ownName(names, []), addresses),
@@ -100,14 +122,14 @@ function mesosRecords(
 /** Host ports: under `.slave`, and without DiscoveryInfo under the framework too. */
 function hostPortRecords(
   names: TaskNames,
-  task: RunningTask,
+  task: NamedTask,
   places: readonly (readonly string[])[],
 ): readonly Contribution[] {
   const target = ownName(names, ['slave'])
   const owners = places.flatMap((below) => ['tcp', 'udp'].map((protocol) => serviceName(names, { protocol, below })))
   return task.ports.flatMap(({ begin, end }) =>
     Array.from({ length: end - begin + 1 }, (_, i) => begin + i).flatMap((port) =>
-      owners.flatMap((owner) => serviceRecords(owner, target, port)),
+      owners.flatMap((owner) => serviceRecords(owner, target, { port, weight: names.weight })),
     ),
   )
 }
@@ -120,7 +142,8 @@ function discoveryPortRecords(names: TaskNames, port: DiscoveryPort): readonly C
   return protocols.flatMap((protocol) => {
     const plain = serviceName(names, { protocol, below: [] })
     const named = label === '' ? undefined : serviceName(names, { port: label, protocol, below: [] })
-    return [...serviceRecords(plain, target, port.number), ...serviceRecords(named, target, port.number)]
+    const service = { port: port.number, weight: names.weight }
+    return [...serviceRecords(plain, target, service), ...serviceRecords(named, target, service)]
   })
 }
 
@@ -135,44 +158,52 @@ function serviceName(
   return usableName([...before, `_${first}`, ...rest, `_${protocol}`, ...framework, ...below, ...domain])
 }
 
-/** The framework's host and its port, as long as one of its tasks serves. */
-function frameworkRecords(
-  framework: readonly string[],
-  { config, leaderAddress }: TaskContext,
-): readonly Contribution[] {
+/** The built-in framework's host and port, as long as one of its tasks serves. */
+function frameworkRecords({ framework }: NamedTask, { config, leaderAddress }: TaskContext): readonly Contribution[] {
   if (leaderAddress === undefined) return []
-  const name = usableName([...framework, ...labelsOf(config.domain)])
-  const service = usableName(['_framework', '_tcp', ...framework, ...labelsOf(config.domain)])
-  return [...addressRecords(name, [leaderAddress]), ...serviceRecords(service, name, config.ports.master)]
+  return frameworkContributions({ name: framework, addresses: [leaderAddress], port: config.ports.master }, config)
 }
 
-/** dcos-net's names. `autoip` is what a client outside of the network can reach: the host's, when ports are mapped. */
-function directoryRecords(task: RunningTask, names: TaskNames, agentAddress: Ip): readonly Contribution[] {
-  const own = taskAddresses(task, agentAddress)
+/**
+ * dcos-net's names, and one for each network: `TASK.FRAMEWORK.NETWORK.containerip.…`. `autoip` is what a client outside of
+ * the network can reach: the host's, when ports are mapped.
+ */
+function directoryRecords(task: NamedTask, names: TaskNames, agentAddress: Ip): readonly Contribution[] {
+  const networks = task.networks.flatMap(({ addresses }) => addresses)
+  const own = networks.length > 0 ? networks : [agentAddress]
   const mapped = task.portMappings.some(({ hostPort }) => hostPort > 0)
-  const kinds: readonly (readonly [string, readonly Ip[]])[] = [
-    ['containerip', own],
-    ['agentip', [agentAddress]],
-    ['autoip', mapped ? [agentAddress] : own],
+  const kinds: readonly (readonly [readonly string[], readonly Ip[]])[] = [
+    [['containerip'], own],
+    [['agentip'], [agentAddress]],
+    [['autoip'], mapped ? [agentAddress] : own],
+    ...task.networks
+      .map(({ name, addresses }) => [mangleLabel(name), addresses] as const)
+      .map(([label, addresses]) => [[label, 'containerip'], addresses] as const),
   ]
   return kinds.flatMap(([kind, addresses]) =>
     addressRecords(
-      usableName([...names.task, ...names.framework, kind, 'dcos', ...labelsOf(directoryDomain)]),
+      usableName([...names.task, ...names.framework, ...kind, 'dcos', ...labelsOf(directoryDomain)]),
       addresses,
     ),
   )
 }
 
 /** Back from an address to the one task that has it; a node's own address leads to the node instead. */
-function reverseRecords(task: RunningTask, name: Name | undefined): readonly Contribution[] {
+function reverseRecords(task: NamedTask, name: Name | undefined): readonly Contribution[] {
   if (name === undefined) return []
   return task.networks
     .filter((network) => network.name !== '')
     .flatMap(({ addresses }) => addresses.map((address) => pointerRecord(reverseName(address), name)))
 }
 
-/** IPSources `netinfo`, then `host`: the container's addresses where it has its own, else the node's. */
-function taskAddresses(task: RunningTask, agentAddress: Ip): readonly Ip[] {
-  const own = task.networks.flatMap(({ addresses }) => addresses)
-  return own.length > 0 ? own : [agentAddress]
+/** Of the first source that has any. */
+function taskAddresses(task: NamedTask, { config, agentAddress }: TaskContext): readonly Ip[] {
+  const found: Readonly<Record<IpSource, readonly Ip[]>> = {
+    host: agentAddress === undefined ? [] : [agentAddress],
+    docker: task.labelled?.docker ?? [],
+    mesos: task.labelled?.mesos ?? [],
+    netinfo: task.networks.flatMap(({ addresses }) => addresses),
+  }
+  for (const source of config.ipSources) if (found[source].length > 0) return found[source]
+  return []
 }

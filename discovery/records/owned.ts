@@ -41,14 +41,14 @@ export function pointerRecord(owner: Name, target: Name): Contribution {
   return { kind: 'record', owner, data: { type: 'PTR', target } }
 }
 
-/** An SRV record with Mesos-DNS's priority 0 and weight 1; none without both names. */
+/** An SRV record with Mesos-DNS's priority 0; none without both names. */
 export function serviceRecords(
   owner: Name | undefined,
   target: Name | undefined,
-  port: number,
+  { port, weight }: { readonly port: number; readonly weight: number },
 ): readonly Contribution[] {
   if (owner === undefined || target === undefined) return []
-  return [{ kind: 'record', owner, data: { type: 'SRV', priority: 0, weight: 1, port, target } }]
+  return [{ kind: 'record', owner, data: { type: 'SRV', priority: 0, weight, port, target } }]
 }
 
 /** The first address of each IP version: what Mesos-DNS serves of a host that has several. */

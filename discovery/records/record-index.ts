@@ -1,15 +1,8 @@
-import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type Name, nameKey, type NameKey } from '../dns/name.ts'
 import { type Rdata, rdataCode } from '../dns/rdata.ts'
+import { type NamedCluster, type RecordChange } from './cluster.ts'
 import { type Contribution } from './owned.ts'
-import {
-  type EntityKey,
-  type RecordChange,
-  type RecordOptions,
-  type Wanted,
-  wantedOfAll,
-  wantedOfChange,
-} from './wanted.ts'
+import { type EntityKey, type RecordOptions, type Wanted, wantedOfAll, wantedOfChange } from './wanted.ts'
 import { type OwnerChange, type RrSet, type ZoneChange } from './zone-change.ts'
 
 /** A change in two halves. Each works from what the index holds when it runs, so either may fail, repeat or be left out. */
@@ -24,7 +17,11 @@ export interface RecordSteps {
 export interface RecordIndex {
   apply(change: RecordChange): RecordSteps
   /** The whole: compares every entity of the snapshot, and what is held for entities that are no more. */
-  reconcile(snapshot: ClusterSnapshot): RecordSteps
+  reconcile(snapshot: NamedCluster): RecordSteps
+  /** What an entity contributes now. */
+  contributionsOf(entity: EntityKey): Iterable<Contribution>
+  /** Who contributes to a name. Walks all: for people who ask why. */
+  contributors(owner: Name): readonly EntityKey[]
 }
 
 /** What the index holds of one owner name. */
@@ -53,6 +50,13 @@ export function openRecordIndex(options: RecordOptions): RecordIndex {
       const wanted = new Map(wantedOfAll(snapshot, options))
       for (const key of state.entities.keys()) if (!wanted.has(key)) wanted.set(key, new Map())
       return steps(wanted, snapshot.version)
+    },
+    contributionsOf: (entity) => state.entities.get(entity)?.values() ?? [],
+    contributors: (owner) => {
+      const key = nameKey(owner)
+      return [...state.entities]
+        .filter(([, held]) => [...held.values()].some((contribution) => nameKey(contribution.owner) === key))
+        .map(([entity]) => entity)
     },
   }
 }

@@ -1,7 +1,7 @@
-import { type NodeName, type TaskId } from '../../core/model/ids.ts'
-import { type ClusterSnapshot, type Node, type RunningTask, type SnapshotDelta } from '../../core/model/snapshot.ts'
+import { leaderOf, type NamedCluster, type NamedNode, type NamedTask, type RecordChange } from './cluster.ts'
 import { type NamesConfig } from './config.ts'
 import {
+  frameworkContributions,
   masterContributions,
   networkContributions,
   nodeContributions,
@@ -13,20 +13,13 @@ import { type Contribution, contributionKey } from './owned.ts'
 
 /** What records depend on besides the snapshot. */
 export interface RecordOptions {
-  readonly self: NodeName
+  readonly self: string
   readonly config: NamesConfig
   /** First 5 characters of zbase32(sha1(task id)). */
   readonly hash: (taskId: string) => string
 }
 
-/** From a snapshot to the next: structurally the node pipeline's change. */
-export interface RecordChange {
-  readonly previous: ClusterSnapshot
-  readonly next: ClusterSnapshot
-  readonly delta: SnapshotDelta
-}
-
-/** Identity of what contributes: `task ID`, `node NAME`, `network NAME`, `vip KEY`, `masters`, `static`. */
+/** Identity of what contributes: `task ID`, `node NAME`, `network NAME`, `vip KEY`, `framework NAME`, `masters`, `static`. */
 export type EntityKey = string
 
 /** What each entity should contribute, by contribution key; empty: nothing any more. */
@@ -42,6 +35,9 @@ export function wantedOfChange(change: RecordChange, options: RecordOptions): Wa
   for (const name of keysOf(delta.networks)) want(`network ${name}`, generate.network(name))
   for (const name of keysOf(delta.nodes)) want(`node ${name}`, generate.node(name))
   for (const key of keysOf(delta.vips)) want(`vip ${key}`, generate.vip(key))
+  for (const key of delta.frameworks === undefined ? [] : keysOf(delta.frameworks)) {
+    want(`framework ${key}`, generate.framework(key))
+  }
   if (keysOf(delta.nodes).some((name) => mastersDiffer(previous.nodes.get(name), next.nodes.get(name)))) {
     want('masters', masterContributions(next.nodes.values(), options))
   }
@@ -50,7 +46,7 @@ export function wantedOfChange(change: RecordChange, options: RecordOptions): Wa
 }
 
 /** Of the whole snapshot. */
-export function wantedOfAll(snapshot: ClusterSnapshot, options: RecordOptions): Wanted {
+export function wantedOfAll(snapshot: NamedCluster, options: RecordOptions): Wanted {
   const wanted = new Map<EntityKey, ReadonlyMap<string, Contribution>>()
   const generate = generator(snapshot, options)
   wanted.set('static', byKey(staticContributions(options)))
@@ -58,21 +54,26 @@ export function wantedOfAll(snapshot: ClusterSnapshot, options: RecordOptions): 
   for (const name of snapshot.networks.keys()) wanted.set(`network ${name}`, byKey(generate.network(name)))
   for (const name of snapshot.nodes.keys()) wanted.set(`node ${name}`, byKey(generate.node(name)))
   for (const key of snapshot.vips.keys()) wanted.set(`vip ${key}`, byKey(generate.vip(key)))
+  for (const key of snapshot.frameworks?.keys() ?? []) wanted.set(`framework ${key}`, byKey(generate.framework(key)))
   for (const id of snapshot.tasks.keys()) wanted.set(`task ${id}`, byKey(generate.task(id)))
   return wanted
 }
 
 /** Contributions of single entities of a snapshot; none for those that it lacks. */
-function generator(snapshot: ClusterSnapshot, options: RecordOptions) {
+function generator(snapshot: NamedCluster, options: RecordOptions) {
   const { config, hash } = options
-  const leaderAddress = leaderOf(snapshot)?.underlay
+  // Where frameworks are known, each has records of its own.
+  const leaderAddress = snapshot.frameworks === undefined ? leaderOf(snapshot)?.underlay : undefined
   const none: readonly Contribution[] = []
   return {
-    network: (name: string) => ofPresent(find(snapshot.networks, name), networkContributions) ?? none,
-    node: (name: string) => ofPresent(find(snapshot.nodes, name), (node) => nodeContributions(node, options)) ?? none,
+    network: (name: string) =>
+      ofPresent(snapshot.networks.get(name), (one) => networkContributions(one, options)) ?? none,
+    node: (name: string) => ofPresent(snapshot.nodes.get(name), (node) => nodeContributions(node, options)) ?? none,
     vip: (key: string) => ofPresent(snapshot.vips.get(key), (vip) => vipContributions(vip, options)) ?? none,
-    task: (id: TaskId) => {
-      const context = (task: RunningTask) => ({
+    framework: (key: string) =>
+      ofPresent(snapshot.frameworks?.get(key), (one) => frameworkContributions(one, config)) ?? none,
+    task: (id: string) => {
+      const context = (task: NamedTask) => ({
         config,
         hash,
         leaderAddress,
@@ -83,10 +84,6 @@ function generator(snapshot: ClusterSnapshot, options: RecordOptions) {
   }
 }
 
-function find<Value>(map: ReadonlyMap<string, Value>, key: string): Value | undefined {
-  return map.get(key)
-}
-
 function ofPresent<In, Out>(value: In | undefined, make: (value: In) => Out): Out | undefined {
   return value === undefined ? undefined : make(value)
 }
@@ -95,23 +92,20 @@ function keysOf<Key>(delta: { readonly upserts: ReadonlyMap<Key, unknown>; reado
   return [...delta.upserts.keys(), ...delta.removals]
 }
 
-function mastersDiffer(before: Node | undefined, after: Node | undefined): boolean {
-  return before?.master !== after?.master || (after?.master !== undefined && before?.underlay !== after.underlay)
+function mastersDiffer(before: NamedNode | undefined, after: NamedNode | undefined): boolean {
+  if (before?.master !== after?.master) return true
+  if (after?.master === undefined) return false
+  return before?.underlay !== after.underlay || before.ports?.master !== after.ports?.master
 }
 
 /** Tasks whose node came, went or changed its address; all tasks when the leader moved. */
-function movedTasks({ previous, next, delta }: RecordChange): readonly TaskId[] {
+function movedTasks({ previous, next, delta }: RecordChange): readonly string[] {
   const moved = new Set(
     keysOf(delta.nodes).filter((name) => previous.nodes.get(name)?.underlay !== next.nodes.get(name)?.underlay),
   )
   const leaderMoved = leaderOf(previous)?.underlay !== leaderOf(next)?.underlay
   if (moved.size === 0 && !leaderMoved) return []
   return [...next.tasks.values()].filter(({ node }) => leaderMoved || moved.has(node)).map(({ id }) => id)
-}
-
-function leaderOf(snapshot: ClusterSnapshot): Node | undefined {
-  for (const node of snapshot.nodes.values()) if (node.master === 'leader') return node
-  return undefined
 }
 
 function byKey(list: readonly Contribution[]): ReadonlyMap<string, Contribution> {

@@ -2,6 +2,7 @@ import { dnsClass, metaType, rcode } from '../dns/constants.ts'
 import { type Question, type ResourceRecord } from '../dns/message.ts'
 import { type Name, nameKey } from '../dns/name.ts'
 import { type Rdata, typeCode } from '../dns/rdata.ts'
+import { type Renamed, renameQuestion } from '../records/renames.ts'
 import { type RrSet } from '../records/zone-change.ts'
 import { type Zone, type ZoneReader } from './zone-store.ts'
 
@@ -20,10 +21,37 @@ export interface Found {
 const maxChain = 8
 
 /**
- * Looks a question up. RRsets of several records begin at `rotation`, so that clients that take the first spread.
+ * Looks a question up, by its present name when it has an older one. RRsets of several records begin at `rotation`, so that
+ * clients that take the first spread.
  * @returns undefined when no zone holds the name
  */
 export function lookup(zones: ZoneReader, question: Question, rotation: number): Found | undefined {
+  const renamed = renameQuestion(zones.renames ?? [], question.name)
+  if (renamed === undefined) return lookupName(zones, question, rotation)
+  const found = lookupName(zones, { ...question, name: renamed.name }, rotation)
+  if (found === undefined) return undefined
+  // No period: changes are told by the present names, so a ready response would not learn of them.
+  const { code, authoritative, answers, authorities, additionals } = found
+  const back = (records: readonly ResourceRecord[]) => records.map((record) => renameRecord(record, renamed))
+  return {
+    code,
+    authoritative,
+    answers: back(answers),
+    authorities: back(authorities),
+    additionals: back(additionals),
+  }
+}
+
+/** Every name in it, also within its data. Source: reference/dns-proxy.md, Dispatch. */
+function renameRecord(record: ResourceRecord, { back }: Renamed): ResourceRecord {
+  const { data } = record
+  const name = back(record.name)
+  if (data.type === 'SOA')
+    return { ...record, name, data: { ...data, mname: back(data.mname), rname: back(data.rname) } }
+  return { ...record, name, data: 'target' in data ? { ...data, target: back(data.target) } : data }
+}
+
+function lookupName(zones: ZoneReader, question: Question, rotation: number): Found | undefined {
   const zone = zones.zoneOf(nameKey(question.name))
   if (zone === undefined) return undefined
   if (zone.state === 'loading') {

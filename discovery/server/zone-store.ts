@@ -1,5 +1,6 @@
 import { type Name, nameKey, type NameKey, parentKey } from '../dns/name.ts'
 import { type RdataOf } from '../dns/rdata.ts'
+import { type Rename } from '../records/renames.ts'
 import { type RrSet, type ZoneChange } from '../records/zone-change.ts'
 
 /** A zone that is served here. */
@@ -22,6 +23,8 @@ export interface ZoneReader {
   revision(): number
   /** Serial of every zone: the snapshot's version. */
   serial(): number
+  /** Suffixes that mean other ones. */
+  readonly renames?: readonly Rename[]
 }
 
 /** Zones that change. */
@@ -37,6 +40,8 @@ export interface ZoneAuthority {
   readonly mname: (apex: Name) => Name
   readonly rname: (apex: Name) => Name
   readonly negativeTtlSeconds: number
+  /** Absent: Mesos-DNS's. */
+  readonly times?: Pick<RdataOf<'SOA'>, 'refreshSeconds' | 'retrySeconds' | 'expireSeconds'>
 }
 
 /** TTL of NS records. Source: reference/dns-proxy.md, Zones. */
@@ -50,8 +55,10 @@ export function openZoneStore(options: {
   readonly authority: ZoneAuthority
   readonly expected: readonly Name[]
   readonly ttlSeconds: number
+  readonly renames?: readonly Rename[]
 }): ZoneStore {
   const { authority } = options
+  const { refreshSeconds, retrySeconds, expireSeconds } = authority.times ?? soaTimes
   const owners = new Map<NameKey, readonly RrSet[]>()
   const below = new Map<NameKey, number>()
   const apexes = new Map<NameKey, { readonly apex: Name; readonly state: Zone['state'] }>()
@@ -63,7 +70,9 @@ export function openZoneStore(options: {
     mname: authority.mname(apex),
     rname: authority.rname(apex),
     serial: version % 2 ** 32,
-    ...soaTimes,
+    refreshSeconds,
+    retrySeconds,
+    expireSeconds,
     minimumSeconds: authority.negativeTtlSeconds,
   })
   const apexRrsets = (apex: Name): readonly RrSet[] => [
@@ -92,6 +101,7 @@ export function openZoneStore(options: {
     exists: (key) => owners.has(key) || apexes.has(key) || below.has(key),
     revision: () => revision,
     serial: () => version % 2 ** 32,
+    renames: options.renames ?? [],
     apply: (change) => {
       revision++
       version = change.version
