@@ -1,7 +1,7 @@
 /** Messages of the generic netlink family "IPVS". Source: include/uapi/linux/ip_vs.h, net/netfilter/ipvs/ip_vs_ctl.c. */
 import { AppError } from '../../core/base/errors.ts'
 import { type Ip, ipFamily, ipFromBytes, ipToBytes } from '../../core/base/ip.ts'
-import { type AttrsOf, attrTable, nested } from '../../networking/netlink/attr.ts'
+import { type AttrsOf, attrTable, nested, nestedType } from '../../networking/netlink/attr.ts'
 import { type Codec, octets, text, u16, u16be, u32 } from '../../networking/netlink/codec.ts'
 import { familyNumber } from '../../networking/netlink/family.ts'
 import { type GenericRequest } from '../../networking/netlink/genl.ts'
@@ -73,8 +73,8 @@ export const destinationAttrs = attrTable({
 
 /** IPVS_CMD_ATTR_* */
 export const ipvsAttrs = attrTable({
-  service: [1, nested(serviceAttrs)],
-  destination: [2, nested(destinationAttrs)],
+  service: [nestedType(1), nested(serviceAttrs)],
+  destination: [nestedType(2), nested(destinationAttrs)],
   timeoutTcpSeconds: [4, u32],
   timeoutTcpFinSeconds: [5, u32],
   timeoutUdpSeconds: [6, u32],
@@ -117,11 +117,14 @@ function serviceAttrsOf(service: IpvsService): ServiceAttrs {
   }
 }
 
-function destinationAttrsOf({ address, port, weight }: IpvsDestination): AttrsOf<typeof destinationAttrs> {
+function destinationIdAttrs({ address, port }: IpvsDestination): AttrsOf<typeof destinationAttrs> {
+  return { family: familyNumber[ipFamily(address)], address: ipToBytes(address), port }
+}
+
+function destinationAttrsOf(destination: IpvsDestination): AttrsOf<typeof destinationAttrs> {
+  const { weight } = destination
   return {
-    family: familyNumber[ipFamily(address)],
-    address: ipToBytes(address),
-    port,
+    ...destinationIdAttrs(destination),
     forward: IP_VS_CONN_F_MASQ,
     weight,
     upperThreshold: 0,
@@ -150,7 +153,10 @@ function body(op: IpvsOp): { readonly command: number; readonly attrs: AttrsOf<t
     case 'destination.set':
       return { command: ipvsCommand.setDestination, attrs: destinationBody(op) }
     case 'destination.del':
-      return { command: ipvsCommand.delDestination, attrs: destinationBody(op) }
+      return {
+        command: ipvsCommand.delDestination,
+        attrs: { service: serviceIdAttrs(service), destination: destinationIdAttrs(op.destination) },
+      }
   }
 }
 

@@ -25,6 +25,7 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>])[] = [
 const guest = fileURLToPath(new URL('../vm/main.ts', import.meta.url))
 const missing = canMakeHosts || (hasIpvs() ? false : guestMissing())
 
+tap.setTimeout(280_000)
 if (missing !== false) tap.test('IPVS', { skip: `this kernel has no IPVS, and ${missing}` }, async () => undefined)
 else if (hasIpvs()) for (const [name, suite] of suites) tap.test(name, suite)
 else
