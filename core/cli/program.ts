@@ -39,6 +39,7 @@ export function createProgram(): Command {
   addViewCommands(program)
   addNetworkCommands(program)
   addPolicyCommands(program)
+  addCniCommands(program)
   return program
 }
 
@@ -149,6 +150,22 @@ function addNetworkCommands(program: Command): void {
     .argument('<name>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/network.ts')).removeNetwork))
+}
+
+function addCniCommands(program: Command): void {
+  const cni = program.command('cni').description('make podman, containerd and other CNI runtimes use the networks')
+  const folders = (command: Command) =>
+    command
+      .option('--bin-dir <folder>', 'where runtimes look for plugins', '/opt/cni/bin')
+      .option('--conf-dir <folder>', 'where runtimes look for networks', '/etc/cni/net.d')
+  folders(cni.command('install'))
+    .description("install the plugin, and a configuration for each of the cluster's networks")
+    .option('--socket <path>', "the node daemon's socket; default: that of the host")
+    .option('--host <host>', 'whose node daemon to use; default: the first with an agent')
+    .action(lazy(async () => (await import('./commands/cni.ts')).installCni))
+  folders(cni.command('uninstall'))
+    .description('remove what install wrote')
+    .action(lazy(async () => (await import('./commands/cni.ts')).uninstallCni))
 }
 
 function addPolicyCommands(program: Command): void {

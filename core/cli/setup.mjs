@@ -26,7 +26,17 @@ const packages = {
     ping: 'iputils-ping',
     perl: 'perl-base',
   },
-  test: { tc: 'iproute2', 'redis-server': undefined, iperf3: 'iperf3' },
+  test: {
+    tc: 'iproute2',
+    'redis-server': undefined,
+    iperf3: 'iperf3',
+    podman: 'podman',
+    containerd: 'containerd',
+    busybox: 'busybox-static',
+    iptables: 'iptables',
+    runc: 'runc',
+    '../lib/cni/bridge': 'containernetworking-plugins',
+  },
 }
 
 /** Folders where Debian keeps administrators' programs, which an ordinary user's PATH leaves out. */
