@@ -1,6 +1,6 @@
 import { openAgentSession } from '../../core/api/session.ts'
 import { type AgentTask } from '../../core/api/messages.ts'
-import { watchSnapshots } from '../../core/api/client.ts'
+import { type SnapshotWatch, watchSnapshots } from '../../core/api/client.ts'
 import { systemClock } from '../../core/base/clock.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { silentLog } from '../../core/base/log.ts'
@@ -196,6 +196,7 @@ export interface ScriptedNode {
   /** Tasks that ever vanished from it. */
   readonly removedTasks: TaskId[]
   ack(version: number, problem?: string): void
+  readonly reportUsage: SnapshotWatch['reportUsage']
   stop(): Promise<void>
 }
 
@@ -230,7 +231,14 @@ export function startNode(
     aborter.abort()
     await done
   }
-  const node: ScriptedNode = { snapshot: () => snapshot, kinds, removedTasks, ack: watch.ack, stop }
+  const node: ScriptedNode = {
+    snapshot: () => snapshot,
+    kinds,
+    removedTasks,
+    ack: watch.ack,
+    reportUsage: watch.reportUsage,
+    stop,
+  }
   return node
 }
 

@@ -20,6 +20,8 @@ export interface LocalCluster {
   readonly api: Api
   /** Ends all daemons and removes everything that the cluster made; a second call waits for the first. */
   stop(): Promise<void>
+  /** Ends the daemons of one host, as if it were switched off: nothing restarts them. */
+  stopHost(name: string): Promise<void>
 }
 
 /** What a local cluster is made of. */
@@ -68,7 +70,7 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
     }
     await everyoneThere(layout, api)
     progress(`all nodes are there: API on ${api.url}`)
-    return { layout, api, stop }
+    return { layout, api, stop, stopHost: (name) => supervisor.stopHost(name) }
   } catch (error) {
     await stop()
     throw error

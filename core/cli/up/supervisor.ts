@@ -56,6 +56,13 @@ export class Supervisor {
     this.#spawn(daemon)
   }
 
+  /** Ends a host's daemons for good: they are not restarted. */
+  async stopHost(host: string): Promise<void> {
+    const daemons = [...this.#daemons.values()].filter(({ spec }) => spec.name.startsWith(`${host}/`))
+    for (const { spec } of daemons) this.#daemons.delete(spec.name)
+    await Promise.all(daemons.map((daemon) => this.#end(daemon)))
+  }
+
   /** Ends all daemons, politely first. */
   async stop(): Promise<void> {
     this.#stopping = true
@@ -92,7 +99,7 @@ export class Supervisor {
     daemon.child = undefined
     daemon.record = undefined
     this.#tell()
-    if (this.#stopping) return
+    if (this.#stopping || this.#daemons.get(daemon.spec.name) !== daemon) return
     this.#events.onExit(daemon.spec.name, how)
     const lived = this.#clock.monotonicMs() - daemon.startedAtMs
     if (lived > restartDelayMs.forgivenAfter) daemon.delayMs = restartDelayMs.first
