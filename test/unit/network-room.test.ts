@@ -1,6 +1,6 @@
 import t from 'tap'
 import { parseCidr } from '../../core/base/cidr.ts'
-import { parseNetworkName, parseTaskId } from '../../core/model/ids.ts'
+import { parseAgentId, parseNetworkName, parseTaskId } from '../../core/model/ids.ts'
 import { noResources } from '../../core/model/resources.ts'
 import { roomByNetwork } from '../../core/master/networks/usage.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
@@ -31,7 +31,7 @@ t.test('an app and an offer without an address', async (t) => {
   const app = record({ networks: [{ mode: 'container', name: 'dcos' }] }).definition
   const resources = { cpuMillis: 4_000, memMb: 4_096, diskMb: 1_000, ports: [{ begin: 31_000, end: 31_009 }] }
   const place = { hostname: 'a', attributes: {} }
-  const pool = { agentId: 'a' as never, role: '*', place, offerIds: [], resources }
+  const pool = { agentId: parseAgentId('a'), role: '*', place, offerIds: [], resources }
   const reasonOf = (freeAddresses: Readonly<Record<string, number>>) => {
     const result = matchOffer(app, { ...pool, freeAddresses }, { running: [], seed: 1 })
     return result.kind === 'match' ? 'match' : result.reason
