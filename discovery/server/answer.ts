@@ -1,6 +1,15 @@
 import { dnsClass, headerBytes, metaType, opcode, rcode } from '../dns/constants.ts'
 import { type Edns } from '../dns/edns.ts'
-import { decodeHeader, decodeMessage, encodeMessage, type Message, type MessageHeader } from '../dns/message.ts'
+import {
+  decodeHeader,
+  decodeMessage,
+  encodeMessage,
+  type Message,
+  type MessageHeader,
+  type Question,
+} from '../dns/message.ts'
+import { nameKey } from '../dns/name.ts'
+import { typeCode } from '../dns/rdata.ts'
 import { limitBytes, ownUdpSizeBytes } from './limits.ts'
 import { lookup, type Found } from './lookup.ts'
 import { type ZoneReader } from './zone-store.ts'
@@ -13,6 +22,8 @@ export interface AnswerContext {
   readonly rotation: number
   /** Whether foreign names are resolved for the client: RA is set. */
   readonly recursion: 'none' | 'forwarded'
+  /** What `version.bind` is answered; absent: refused. */
+  readonly versionText?: string
 }
 
 /** What becomes of a query. `period`: the reply comes again after so many rotations, until the zones change. */
@@ -54,6 +65,7 @@ function answerQuery(query: Message, context: AnswerContext): Answer {
   const [question, second] = query.questions
   if (question === undefined || second !== undefined) return refuse(query, context, rcode.FORMERR)
   if (query.edns !== undefined && query.edns.version > 0) return refuse(query, context, rcode.BADVERS)
+  if (question.class === dnsClass.CH) return answerChaos(query, question, context)
   if (question.class !== dnsClass.IN) return refuse(query, context, rcode.REFUSED)
   const { type } = question
   if (type === metaType.OPT || type === 0) return refuse(query, context, rcode.FORMERR)
@@ -63,6 +75,18 @@ function answerQuery(query: Message, context: AnswerContext): Answer {
   if (found === undefined) return { kind: 'foreign', query }
   const outcome = reply(responseTo(query, context, found), query, context)
   return found.period === undefined ? outcome : { ...outcome, period: found.period }
+}
+
+/** Names of the server's own properties. Source: BIND 9 ARM, built-in server information zones; RFC 4892. */
+const versionNames: ReadonlySet<string> = new Set(['version.bind.', 'version.server.'])
+
+function answerChaos(query: Message, { name, type }: Question, context: AnswerContext): Answer {
+  const { versionText } = context
+  const asksVersion = versionNames.has(nameKey(name)) && (type === typeCode('TXT') || type === metaType.ANY)
+  if (versionText === undefined || !asksVersion) return refuse(query, context, rcode.REFUSED)
+  const record = { name, class: dnsClass.CH, ttlSeconds: 0, data: { type: 'TXT', strings: [versionText] } } as const
+  const found = { code: rcode.NOERROR, authoritative: true, answers: [record], authorities: [], additionals: [] }
+  return reply(responseTo(query, context, found), query, context)
 }
 
 /** A response with nothing but its code; it echoes the question when there was exactly one. */

@@ -30,6 +30,8 @@ export interface ResponderOptions {
   readonly log: Logger
   readonly observer?: ServerObserver
   readonly forward?: Forward
+  /** What `version.bind` is answered; absent: refused. */
+  readonly versionText?: string
   /**
    * Ready responses that other threads share; the caller then forgets what changes of the zones touch. Absent: the
    * responder keeps its own, and forgets all with each change.
@@ -56,7 +58,7 @@ export type Responder = (
 
 /** A responder over the zones; each answer begins one record further on than the one before. */
 export function makeResponder(options: ResponderOptions): Responder {
-  const { zones, log, observer, forward } = options
+  const { zones, log, observer, forward, versionText } = options
   const hot = options.hot ?? openHotResponses(makeHotBuffers(ownHotSize), monotonicSeconds)
   const upToDate = options.hot === undefined ? followRevision(zones, hot) : () => undefined
   let rotation = 0
@@ -67,6 +69,7 @@ export function makeResponder(options: ResponderOptions): Responder {
       transport,
       rotation,
       recursion: forward === undefined ? 'none' : 'forwarded',
+      ...(versionText === undefined ? {} : { versionText }),
     }
     const finish = (outcome: Answer): Uint8Array | undefined => {
       if (outcome.kind === 'reply') {

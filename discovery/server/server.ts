@@ -3,6 +3,7 @@ import { hasCode } from '../../core/base/errors.ts'
 import { type Ip } from '../../core/base/ip.ts'
 import { makeResponder, type Responder, type ResponderOptions } from './respond.ts'
 import { defaultTcpLimits, openTcpListener, type TcpLimits } from './tcp.ts'
+import { type Transfer } from './transfer.ts'
 import { type Listener, openUdpListener } from './udp.ts'
 
 /** A DNS server over some zones. */
@@ -17,6 +18,8 @@ export interface DnsServerOptions extends ResponderOptions {
   readonly transports?: 'both' | 'tcp'
   /** What answers; absent: made from the other options. */
   readonly respond?: Responder
+  /** Zone transfers over TCP; absent: refused. */
+  readonly transfer?: Transfer
 }
 
 /** A running DNS server. */

@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { type Clock } from '../../core/base/clock.ts'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
-import { type Ip, ipFamily } from '../../core/base/ip.ts'
+import { type Ip, ipFamily, parseIp } from '../../core/base/ip.ts'
 import { frame, makeFrameSplitter } from './frames.ts'
 import { type Responder, type ResponderOptions } from './respond.ts'
+import { type Transfer } from './transfer.ts'
 import { type Listener } from './udp.ts'
 
 /** What bounds TCP clients. */
@@ -33,6 +34,7 @@ interface TcpOptions extends ResponderOptions {
   readonly respond: Responder
   readonly clock: Clock
   readonly limits: TcpLimits
+  readonly transfer?: Transfer
 }
 
 /** Connections, the one that was quiet longest first. */
@@ -101,6 +103,14 @@ function serve(socket: Socket, connections: Connections, options: TcpOptions): v
     else if (socket.isPaused() && waiting < limits.maxWaiting) socket.resume()
   }
   const handle = (packet: Uint8Array) => {
+    const parts = options.transfer?.(packet, clientOf(socket))
+    if (parts !== undefined) {
+      waiting++
+      return void sendParts(socket, parts, { signal: gone.signal }).finally(() => {
+        waiting--
+        settle()
+      })
+    }
     const response = options.respond(packet, { transport: 'tcp', signal: gone.signal })
     if (!(response instanceof Promise)) return send(response)
     waiting++
@@ -127,6 +137,24 @@ function serve(socket: Socket, connections: Connections, options: TcpOptions): v
     connections.get(socket)?.()
     connections.delete(socket)
   })
+}
+
+/** IPv4 clients of an IPv6 socket come as `::ffff:a.b.c.d`. RFC 4291 §2.5.5.2. */
+function clientOf({ remoteAddress = '' }: Socket): Ip {
+  return parseIp(remoteAddress.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*/, '') || '::')
+}
+
+/** As fast as the client reads. */
+async function sendParts(
+  socket: Socket,
+  parts: Iterable<Uint8Array>,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<void> {
+  try {
+    for (const part of parts) if (!socket.write(frame(part))) await once(socket, 'drain', { signal })
+  } catch {
+    socket.destroy() // ABORT_ERR: the client left in the middle
+  }
 }
 
 async function listen(server: Server, address: Ip, port: number): Promise<void> {

@@ -12,8 +12,10 @@ import { openProxy } from '../../proxy/proxy.ts'
 import { forgetChanged } from '../../server/hot-change.ts'
 import { hotMemoryOf } from '../../server/hot-memory.ts'
 import { type HotResponses, openHotResponses } from '../../server/hot-responses.ts'
+import { logQueries } from '../../server/query-log.ts'
 import { type Forward, makeResponder, monotonicSeconds } from '../../server/respond.ts'
 import { openDnsServer } from '../../server/server.ts'
+import { makeTransfer } from '../../server/transfer.ts'
 import { openNamesZones } from '../../zones.ts'
 import { type GeneralThreadData, type Order, type Report } from '../messages.ts'
 import { openUdpCalls } from '../native-udp.ts'
@@ -61,8 +63,10 @@ async function run(): Promise<void> {
   const observer = statsObserver(new Float64Array(data.stats))
   const closing = new AbortController()
   const forward = data.proxy === undefined ? {} : { forward: proxy(data.proxy, hot, closing.signal) }
-  const options = { zones, log, observer, hot, ...forward }
-  const respond = makeResponder(options)
+  const { versionText, queryLog, transfersTo } = data.config
+  const options = { zones, log, observer, hot, ...forward, ...(versionText === undefined ? {} : { versionText }) }
+  const responder = makeResponder(options)
+  const respond = queryLog === 'on' ? logQueries(responder, log, () => performance.now()) : responder
   if (data.udp === 'hot') {
     const udp = openUdpCalls()
     const answerMisses = makeMissAnswerer({
@@ -76,7 +80,14 @@ async function run(): Promise<void> {
   }
   const { addresses, port } = data
   const transports = data.udp === 'hot' ? 'tcp' : 'both'
-  const server = await openDnsServer({ ...options, respond, addresses, port, transports })
+  const server = await openDnsServer({
+    ...options,
+    respond,
+    addresses,
+    port,
+    transports,
+    transfer: makeTransfer(zones, transfersTo),
+  })
   parentPort?.on('message', (order: Order) => {
     if (order.kind === 'change') {
       zones.apply(order.change)
