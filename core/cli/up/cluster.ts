@@ -11,6 +11,7 @@ import { makeHosts } from './hosts.ts'
 import { type ClusterLayout, clusterLayout, type ClusterSize } from './layout.ts'
 import { hostDaemons } from './processes.ts'
 import { type ProcessRecord, recordProcess, writeClusterRecord } from './record.ts'
+import { recordsOf } from './sample.ts'
 import { Supervisor } from './supervisor.ts'
 import { sweepCluster } from './sweep.ts'
 
@@ -151,7 +152,8 @@ async function everyoneThere(layout: ClusterLayout, api: Api): Promise<void> {
   for (;;) {
     const nodes = await nodesOf(api)
     const missing = wanted.filter(
-      ({ name, kind }) => !nodes.some((node) => node.name === name && (kind === 'master' || node.agent)),
+      ({ name, kind }) =>
+        !nodes.some((node) => node.name === name && node.programmed && (kind === 'master' || node.agent)),
     )
     if (missing.length === 0) return
     if (systemClock.monotonicMs() > deadline) {
@@ -165,10 +167,17 @@ async function everyoneThere(layout: ClusterLayout, api: Api): Promise<void> {
   }
 }
 
-async function nodesOf(api: Api): Promise<readonly { readonly name: string; readonly agent: boolean }[]> {
-  const body = await api.get('/weft/v1/nodes')
-  const list = isRecord(body) && Array.isArray(body['nodes']) ? body['nodes'] : []
-  return list
-    .filter(isRecord)
-    .map((node) => ({ name: String(node['name']), agent: typeof node['agentId'] === 'string' }))
+interface NodeReadiness {
+  readonly name: string
+  readonly agent: boolean
+  /** Its node daemon has programmed something: then it also answers names. */
+  readonly programmed: boolean
+}
+
+async function nodesOf(api: Api): Promise<readonly NodeReadiness[]> {
+  return (await recordsOf(api, '/weft/v1/nodes', 'nodes')).map((node) => {
+    const daemon = isRecord(node['daemon']) ? node['daemon'] : {}
+    const programmed = daemon['connected'] === true && Number(daemon['appliedVersion']) > 0
+    return { name: String(node['name']), agent: typeof node['agentId'] === 'string', programmed }
+  })
 }
