@@ -1,6 +1,6 @@
 /**
  * Removes links without keeping the thread. Taking a veth pair away costs the kernel some 20 ms of waiting (RCU grace
- * periods), however many go at once: so names that come while a removal is under way go together in the next, as one link
+ * periods), however many go at once: so names that come while removals are under way go together in the next, as one link
  * group (IFLA_GROUP), and the request is sent from another thread.
  *
  * Rejected: answering before the link is gone (down, renamed, removal noted on disk): it saves the caller the wait, but
@@ -30,7 +30,9 @@ export interface LinkRemover {
   close(): void
 }
 
-/** Links in this group are about to go; "weft". A link that a crash left in it goes with the next removal. */
+/** Removals at once: their waits overlap. Few, because each takes a thread of Node's pool, which files need too. */
+const laneCount = 2
+/** Links in this group, and in that of the next lane, are about to go; "weft". A link that a crash left in it goes with the next removal. */
 const doomedGroup = 0x77656674
 /** More than wait at once on any node, and within the buffers. */
 const largestRound = 256
@@ -41,39 +43,47 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
+/** A socket and a group of its own: what one removal at a time uses. */
+interface Lane {
+  readonly port: NetlinkPort
+  readonly group: number
+}
+
 /** @throws ERR_NETNS_NOT_FOUND, ERR_NETNS_INVALID, ERR_NATIVE_<ERRNO> */
 export function openLinkRemover({ netns }: { readonly netns?: NetnsTarget } = {}): LinkRemover {
-  const port = openPort({ protocol: NETLINK_ROUTE, netns })
+  const idle = Array.from({ length: laneCount }, (_, i): Lane => {
+    return { port: openPort({ protocol: NETLINK_ROUTE, netns }), group: doomedGroup + i }
+  })
   let queue: Waiting[] = []
-  let running: Promise<void> | undefined
   let state: 'open' | 'closed' = 'open'
-  const run = async () => {
+  const run = async (lane: Lane) => {
     await undefined // what comes in this turn goes together
     while (queue.length > 0) {
       const round = queue.slice(0, largestRound)
       queue = queue.slice(largestRound)
-      await perform(port, round)
+      await perform(lane, round)
     }
-    running = undefined
-    if (state === 'closed') port.close()
+    if (state === 'closed') lane.port.close()
+    else idle.push(lane)
   }
   return {
     remove: (names) => {
       if (state === 'closed') return Promise.reject(new AppError('ERR_NETLINK_CLOSED', 'this link remover is closed'))
       const done = new Promise<void>((resolve, reject) => queue.push({ names, resolve, reject }))
-      running ??= run()
+      const lane = idle.pop()
+      if (lane !== undefined) void run(lane)
       return done
     },
     close: () => {
-      if (state === 'open' && running === undefined) port.close()
       state = 'closed'
+      for (const { port } of idle.splice(0)) port.close()
     },
   }
 }
 
-async function perform(port: NetlinkPort, round: readonly Waiting[]): Promise<void> {
+async function perform(lane: Lane, round: readonly Waiting[]): Promise<void> {
   const names = [...new Set(round.flatMap((waiting) => waiting.names))]
-  const failed = await removeGroup(port, names).catch((error: unknown) => new Map(names.map((name) => [name, error])))
+  const failed = await removeGroup(lane, names).catch((error: unknown) => new Map(names.map((name) => [name, error])))
   for (const waiting of round) {
     const name = waiting.names.find((one) => failed.has(one))
     if (name === undefined) waiting.resolve()
@@ -82,10 +92,10 @@ async function perform(port: NetlinkPort, round: readonly Waiting[]): Promise<vo
 }
 
 /** @returns what could not be removed, and why */
-async function removeGroup(port: NetlinkPort, names: readonly string[]): Promise<ReadonlyMap<string, unknown>> {
+async function removeGroup({ port, group }: Lane, names: readonly string[]): Promise<ReadonlyMap<string, unknown>> {
   if (names.length === 1) return removeEach(port, names)
-  const marks = names.map((name) => linkSetRequest(name, 0, { group: doomedGroup }))
-  const errors = await send(port, [...marks, linkGroupDelRequest(doomedGroup)])
+  const marks = names.map((name) => linkSetRequest(name, 0, { group }))
+  const errors = await send(port, [...marks, linkGroupDelRequest(group)])
   // A link that can't be removed keeps its whole group: then each for itself.
   if (errors.size > 0) return removeEach(port, names)
   return new Map()

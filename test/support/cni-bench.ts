@@ -28,6 +28,8 @@ export interface Contestant {
   readonly chain: readonly { readonly plugin: string; readonly config: object }[]
   readonly host: TestHost
   readonly folder: string
+  /** Rounds before it is what a container meets: a daemon runs for long. */
+  readonly warmUps: number
   /** Milliseconds of processor time of what goes on running between calls. */
   residentCpuMs(): Promise<number>
   remove(): void
@@ -72,7 +74,7 @@ export async function makeOurs(variant: Variant, leases: number): Promise<Contes
     ...runtimeConfig,
   }
   return {
-    ...{ name: 'weft', host, folder, chain: [{ plugin, config }] },
+    ...{ name: 'weft', host, folder, chain: [{ plugin, config }], warmUps: 4 },
     residentCpuMs: async () => {
       daemon.stdin.write('\n')
       const { value } = await answers.next()
@@ -106,6 +108,7 @@ export function makeReference(variant: Variant, leases: number): Contestant {
   ]
   return {
     ...{ name: variant === 'mapped' ? 'bridge, host-local, portmap' : 'bridge, host-local', chain, host, folder },
+    warmUps: 1,
     residentCpuMs: async () => 0,
     remove: () => {
       host.remove()
