@@ -32,7 +32,7 @@ export function desiredIsolation(view: IsolationView): NftTableSpec {
       ]),
       ...policies.sets,
     ],
-    chains: [...policies.chains, strictChain, forwardChain],
+    chains: [...policies.chains, strictChain, forwardChain, balancedChain],
   }
 }
 
@@ -98,7 +98,27 @@ const strictChain: NftChainSpec = {
 const forwardChain: NftChainSpec = {
   name: `${isolationOwner}forward`,
   base: { type: 'filter', hook: 'forward', priority: 0 },
+  rules: judgingRules(),
+}
+
+/**
+ * IPVS sends what it balances through hook output, with the true source and the backend as destination, and only the
+ * answers through forward. What the node itself sends is not judged: its source is in no network.
+ */
+const balancedChain: NftChainSpec = {
+  name: `${isolationOwner}balanced`,
+  base: { type: 'filter', hook: 'output', priority: 0 },
   rules: [
+    ...perFamily((family) => ({
+      name: `own${family}`,
+      text: `${header[family]} saddr != @${isolationOwner}network${family} accept`,
+    })),
+    ...judgingRules(),
+  ],
+}
+
+function judgingRules(): readonly NftRuleSpec[] {
+  return [
     { name: 'reply', text: 'ct direction reply ct state established,related accept' },
     { name: 'related', text: 'ct state related accept' },
     ...perFamily((family) => dropRule(family, 'invalid', (ip) => `ct state invalid ${ip} saddr @iso-network${family}`)),
@@ -125,7 +145,7 @@ const forwardChain: NftChainSpec = {
     }),
     ...perFamily((family) => strictRule(family, 'from-strict', 'saddr')),
     ...perFamily((family) => strictRule(family, 'to-strict', 'daddr')),
-  ],
+  ]
 }
 
 function perFamily(rule: (family: IpFamily) => NftRuleSpec): readonly NftRuleSpec[] {

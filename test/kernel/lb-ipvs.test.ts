@@ -5,7 +5,7 @@
 import { fileURLToPath } from 'node:url'
 import tap, { type Test } from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
-import { auditSuite, foreignSuite } from '../support/ipvs/audit.ts'
+import { auditSuite, foreignSuite, isolationSuite } from '../support/ipvs/audit.ts'
 import { scheduleSuite } from '../support/ipvs/schedule.ts'
 import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
@@ -17,6 +17,7 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>])[] = [
   ['conformance', ipvsConformance],
   ['audit', auditSuite],
   ["others' services", foreignSuite],
+  ['networks are apart', isolationSuite],
   ['schedulers', scheduleSuite],
   ['another data plane', switchSuite],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],

@@ -3,6 +3,7 @@ import { parseIp } from '../../../core/base/ip.ts'
 import { formatIpvsOp } from '../../../lb/ipvs/format.ts'
 import { type IpvsOp } from '../../../lb/ipvs/ops.ts'
 import { openIpvsTable } from '../../../lb/ipvs/table.ts'
+import { askServer, startServer } from '../lb-traffic.ts'
 import { backend, makeWorld, pending, vip } from '../lb-world.ts'
 import { makeHost } from '../hosts.ts'
 import { openHostIpvs } from './plane.ts'
@@ -91,4 +92,18 @@ export async function foreignSuite(t: Test): Promise<void> {
   })
   const unknown: IpvsOp = { kind: 'service.add', service: { ...web, scheduler: 'none-such' } }
   await t.rejects(table.perform([unknown], { signal }), { errors: [{ code: 'ERR_NETLINK_ENOENT' }] })
+}
+
+/** Balanced packets do not pass hook forward: networks are apart all the same. */
+export async function isolationSuite(t: Test): Promise<void> {
+  const { node, host, program } = await makeWorld(t, { containers: 'all', dataPlane: 'ipvs' })
+  await startServer(host('b1'), 'b1', 8080)
+  await program([backend('b1')])
+  for (const family of [4, 6] as const) {
+    const target = { protocol: 'tcp', address: vip[family], port: 80, timeoutMs: 700 } as const
+    t.match(askServer(host('other'), target), [{ error: 'TIMEOUT' }], 'a VIP of another network')
+    t.match(askServer(host('client'), { ...target, timeoutMs: 5000 }), [{ server: 'b1' }], 'one of the own network')
+  }
+  const counted = node.run('nft', 'list', 'chain', 'inet', 'weft', 'iso-balanced')
+  t.match(counted, /saddr @iso-network4 ip daddr @iso-network4 counter packets [1-9]/, 'drops are counted')
 }
