@@ -24,6 +24,8 @@ const codeTable: Readonly<Record<string, number>> = {
   ERR_ATTACH_NETNS: cniCodes.environment,
   ERR_ATTACH_EXISTS: cniCodes.alreadyAttached,
   ERR_ATTACH_CHECK: cniCodes.checkFailed,
+  ERR_PORTMAP_TAKEN: cniCodes.tryAgain,
+  ERR_SHAPING_RATE: cniCodes.config,
   ERR_CNI_PLUGIN_MISSING: cniCodes.config,
 }
 

@@ -127,7 +127,7 @@ t.test('host ports lead to containers', { skip: canMakeHosts }, async (t) => {
     const c = node.container('c')
     for (const taken of [mapping(8080, 1, 'tcp'), mapping(8080, 1, 'udp', '192.0.2.1'), mapping(9090, 1, 'tcp')]) {
       const answer = await call('ADD', c, { portMappings: [mapping(5000, 1, 'tcp'), taken] })
-      t.match(answer, { exitCode: 1, answer: { msg: /host port .* leads to container .*choose another/ } })
+      t.match(answer, { exitCode: 1, answer: { code: 11, msg: /host port .* leads to container .*choose another/ } })
       t.same([state(), node.hostLinks(), node.leases().list()], before, 'nothing changed')
     }
   })
