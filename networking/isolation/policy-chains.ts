@@ -32,8 +32,8 @@ export function listTarget(policies: readonly Policy[]): string {
 }
 
 /**
- * The chain that leads a packet to the first of some policies that matches its protocol and port: one lookup of the port for
- * each of TCP and UDP, however many policies there are. A packet that none matches goes on.
+ * The chain that leads a packet to the first of some policies that matches its protocol and port: for each of TCP and UDP a
+ * few comparisons, or one lookup, however many policies there are. A packet that none matches goes on.
  */
 export function listChain(policies: readonly Policy[]): NftChainSpec {
   const first = (matches: (policy: Policy) => boolean) => policies.find(matches)
@@ -60,9 +60,13 @@ function portRules(protocol: 'tcp' | 'udp', policies: readonly Policy[]): readon
   if (ranges.length === 1 && only.begin === 0 && only.end === lastPort) {
     return [{ name: protocol, text: `meta l4proto ${protocol} goto ${policyChainName(only.policy.name)}` }]
   }
-  const elements = ranges.map(({ begin, end, policy }) => {
-    return `${begin === end ? begin : `${begin}-${end}`} : goto ${policyChainName(policy.name)}`
-  })
+  const text = ({ begin, end }: PortEntry) => (begin === end ? String(begin) : `${begin}-${end}`)
+  if (ranges.length <= fewRanges) {
+    return ranges.map((entry) => {
+      return { name: protocol, text: `${protocol} dport ${text(entry)} goto ${policyChainName(entry.policy.name)}` }
+    })
+  }
+  const elements = ranges.map((entry) => `${text(entry)} : goto ${policyChainName(entry.policy.name)}`)
   return [{ name: protocol, text: `${protocol} dport vmap { ${elements.join(', ')} }` }]
 }
 
@@ -73,6 +77,12 @@ interface PortEntry {
 }
 
 const lastPort = 65_535
+
+/**
+ * Up to so many ranges a comparison of each is as quick as a lookup, and saves an anonymous map: nft reads each of them back
+ * before any change of the table.
+ */
+const fewRanges = 4
 
 /** For each port the first policy that matches it, as ranges that do not overlap, in order. */
 export function portTable(policies: readonly Policy[]): readonly PortEntry[] {

@@ -4,7 +4,7 @@ import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type Nft } from '../nft/nft.ts'
 import { formatNftOp, type NftOp } from '../nft/ops.ts'
 import { planNftTable } from '../nft/plan.ts'
-import { type NftChain, type NftTableSpec, ruleMark } from '../nft/table.ts'
+import { type NftChain, type NftChainSpec, type NftTableSpec, ruleMark } from '../nft/table.ts'
 import { type Repair, type SnapshotChange, type Stage } from '../node/stage.ts'
 import { type Antispoof } from './antispoof.ts'
 import { desiredIsolation } from './desired.ts'
@@ -26,14 +26,21 @@ const shownElements = 8
 /**
  * Keeps networks apart and enforces policies (desired.ts). Networks that appear are programmed before anything that uses
  * them (add), and those that go are taken away after it (remove); everything else is one transaction in add, so that a
- * packet meets the old policies or the new ones, never a part. Before the first audit or change nothing is known of the kernel, so that round compares all.
+ * packet meets the old policies or the new ones, never a part. Before the first audit or change nothing is known of the
+ * kernel, so that round compares all.
  */
 export function openIsolationStage({ nft, table, antispoof }: IsolationStageOptions): Stage {
   let known = false
+  let last: { readonly snapshot: ClusterSnapshot; readonly spec: NftTableSpec } | undefined
+  /** The answer of the last question is kept: the next change begins there. */
+  const specOf = (snapshot: ClusterSnapshot): NftTableSpec => {
+    if (last?.snapshot !== snapshot) last = { snapshot, spec: desiredIsolation(snapshot) }
+    return last.spec
+  }
   const repair = async (snapshot: ClusterSnapshot, signal: AbortSignal): Promise<readonly NftOp[]> => {
     known = false
     const actual = await nft.readTable(table, { signal })
-    const ops = planNftTable({ owner: isolationOwner, desired: desiredIsolation(snapshot), actual })
+    const ops = planNftTable({ owner: isolationOwner, desired: specOf(snapshot), actual })
     await nft.apply({ table, ops }, { signal })
     known = true
     return ops
@@ -46,7 +53,9 @@ export function openIsolationStage({ nft, table, antispoof }: IsolationStageOpti
   return {
     name: 'isolation',
     plan: (change) => {
-      const { kept, left } = planChange(change)
+      const isConcerned = concerns(change)
+      if (!isConcerned && last?.snapshot === change.previous) last = { ...last, snapshot: change.next }
+      const { kept, left } = isConcerned ? planChange(change, specOf) : nothing
       return {
         add: async ({ signal }) => {
           if (!known) await repair(joined(change), signal)
@@ -69,13 +78,18 @@ export function openIsolationStage({ nft, table, antispoof }: IsolationStageOpti
   }
 }
 
+const nothing: { readonly kept: readonly NftOp[]; readonly left: readonly NftOp[] } = { kept: [], left: [] }
+
 /** What to do first, and what last: through the state that has both networks that come and networks that go. */
-function planChange(change: SnapshotChange): { readonly kept: readonly NftOp[]; readonly left: readonly NftOp[] } {
-  if (!concerns(change)) return { kept: [], left: [] }
+function planChange(
+  change: SnapshotChange,
+  specOf: (snapshot: ClusterSnapshot) => NftTableSpec,
+): { readonly kept: readonly NftOp[]; readonly left: readonly NftOp[] } {
+  if (change.delta.networks.removals.size === 0) {
+    return { kept: planBetween(specOf(change.previous), specOf(change.next)), left: [] }
+  }
   const middle = desiredIsolation(joined(change))
-  const kept = planBetween(desiredIsolation(change.previous), middle)
-  const goes = change.delta.networks.removals.size > 0
-  return { kept, left: goes ? planBetween(middle, desiredIsolation(change.next)) : [] }
+  return { kept: planBetween(specOf(change.previous), middle), left: planBetween(middle, specOf(change.next)) }
 }
 
 /** False for nearly all changes: tasks that no policy names, nodes where no network is strict. */
@@ -100,14 +114,23 @@ function hasStrict({ networks }: ClusterSnapshot): boolean {
 
 /** As an audit would plan it, if the kernel had exactly `from`: nothing is read. */
 function planBetween(from: NftTableSpec, to: NftTableSpec): readonly NftOp[] {
-  const chains = from.chains.map(({ rules, ...chain }): NftChain => {
-    return { ...chain, rules: rules.map((rule, handle) => ({ handle, mark: ruleMark(rule) })) }
-  })
+  const before = new Map(from.chains.map((chain) => [chain.name, chain]))
+  const same = new Set(to.chains.filter((chain) => sameRules(chain, before.get(chain.name))).map(({ name }) => name))
+  const marked = from.chains
+    .filter(({ name }) => !same.has(name))
+    .map(({ rules, ...chain }): NftChain => {
+      return { ...chain, rules: rules.map((rule, handle) => ({ handle, mark: ruleMark(rule) })) }
+    })
   const actual = {
-    chains: new Map(chains.map((chain) => [chain.name, chain])),
+    chains: new Map(marked.map((chain) => [chain.name, chain])),
     sets: new Map(from.sets.map((set) => [set.name, set])),
   }
-  return planNftTable({ owner: isolationOwner, desired: to, actual })
+  const desired = { ...to, chains: to.chains.filter(({ name }) => !same.has(name)) }
+  return planNftTable({ owner: isolationOwner, desired, actual })
+}
+
+function sameRules({ rules }: NftChainSpec, other: NftChainSpec | undefined): boolean {
+  return rules.length === other?.rules.length && rules.every(({ text }, i) => text === other.rules[i]?.text)
 }
 
 /** What is there between add and remove: all that is next, and the networks that are about to go. */
