@@ -1,5 +1,16 @@
 import { AppError } from './errors.ts'
-import { type Cidr, familyBits, type Ip, type IpFamily, ipFamily, ipFromBigInt, ipToBigInt, parseIp } from './ip.ts'
+import {
+  type Cidr,
+  familyBits,
+  type Ip,
+  type IpFamily,
+  ipFamily,
+  ipFromBigInt,
+  ipToBigInt,
+  ipv4FromNumber,
+  ipv4ToNumber,
+  parseIp,
+} from './ip.ts'
 
 /** A prefix taken apart. */
 export interface CidrParts {
@@ -26,8 +37,15 @@ export function parseCidr(text: string): Cidr {
 /** The prefix of `length` bits that holds `address`. */
 export function cidrOf(address: Ip, length: number): Cidr {
   const family = ipFamily(address)
+  if (length === familyBits(family)) return `${address}/${length}` as Cidr
+  if (family === 4) return `${ipv4FromNumber(ipv4ToNumber(address) & ipv4Mask(length))}/${length}` as Cidr
   const hostBits = BigInt(familyBits(family) - length)
   return `${ipFromBigInt((ipToBigInt(address) >> hostBits) << hostBits, family)}/${length}` as Cidr
+}
+
+/** A shift by 32 would be one by 0. */
+function ipv4Mask(length: number): number {
+  return length === 0 ? 0 : -1 << (32 - length)
 }
 
 /** Address, length and family of a prefix. */
@@ -58,8 +76,10 @@ export function cidrSubnet(cidr: Cidr, length: number, index: bigint): Cidr {
 
 /** True when the address lies in the prefix; false for the other family. */
 export function cidrContains(cidr: Cidr, address: Ip): boolean {
-  const { length, family } = cidrParts(cidr)
-  return ipFamily(address) === family && cidrOf(address, length) === cidr
+  const { address: network, length, family } = cidrParts(cidr)
+  if (ipFamily(address) !== family) return false
+  if (family === 4) return ((ipv4ToNumber(address) ^ ipv4ToNumber(network)) & ipv4Mask(length)) === 0
+  return cidrOf(address, length) === cidr
 }
 
 /** True when two prefixes share an address. */

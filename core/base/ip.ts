@@ -10,6 +10,9 @@ export type Ip = string & { readonly [ipBrand]: true }
 /** A prefix in canonical text, host bits zero: `10.80.0.0/14`, `fd00:77::/48`. */
 export type Cidr = string & { readonly [cidrBrand]: true }
 
+const zero = 48
+const dot = 46
+
 /** The two IP versions. */
 export type IpFamily = 4 | 6
 
@@ -30,10 +33,33 @@ export function parseIp(text: string): Ip {
   throw new AppError('ERR_IP_INVALID', `"${text}" is not an IP address`)
 }
 
+/**
+ * An IPv4 address as an unsigned number of 32 bits: arithmetic for hot paths, where a snapshot of a large cluster has tens
+ * of thousands of addresses. No array and no string is made.
+ */
+export function ipv4ToNumber(address: Ip): number {
+  let value = 0
+  let octet = 0
+  for (let i = 0; i < address.length; i++) {
+    const char = address.charCodeAt(i)
+    if (char === dot) {
+      value = (value << 8) | octet
+      octet = 0
+    } else octet = octet * 10 + char - zero
+  }
+  return ((value << 8) | octet) >>> 0
+}
+
+/** The IPv4 address with this number; only its low 32 bits count. */
+export function ipv4FromNumber(value: number): Ip {
+  return `${value >>> 24}.${(value >>> 16) & 0xff}.${(value >>> 8) & 0xff}.${value & 0xff}` as Ip
+}
+
 /** 4 or 16 octets in network byte order. */
 export function ipToBytes(address: Ip): Uint8Array {
   if (ipFamily(address) === 6) return ipv6TextToBytes(address)
-  return Uint8Array.from(address.split('.'), Number)
+  const value = ipv4ToNumber(address)
+  return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value)
 }
 
 /** @throws ERR_IP_INVALID when there are not 4 or 16 octets */
@@ -45,6 +71,7 @@ export function ipFromBytes(bytes: Uint8Array): Ip {
 
 /** The address as a number, for arithmetic. */
 export function ipToBigInt(address: Ip): bigint {
+  if (ipFamily(address) === 4) return BigInt(ipv4ToNumber(address))
   let value = 0n
   for (const octet of ipToBytes(address)) value = (value << 8n) | BigInt(octet)
   return value
@@ -55,7 +82,8 @@ export function ipFromBigInt(value: bigint, family: IpFamily): Ip {
   if (value < 0n || value >> BigInt(familyBits(family)) !== 0n) {
     throw new AppError('ERR_IP_INVALID', `${value} is outside the IPv${family} address space`)
   }
-  const bytes = new Uint8Array(familyBits(family) / 8)
+  if (family === 4) return ipv4FromNumber(Number(value))
+  const bytes = new Uint8Array(16)
   let rest = value
   for (let i = bytes.length - 1; i >= 0; i--) {
     bytes[i] = Number(rest & 0xffn)
