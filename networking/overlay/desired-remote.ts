@@ -63,6 +63,7 @@ function pushNetwork(objects: OverlayObject[], remote: Remote, { network, destin
   }
   for (const family of [4, 6] as const) {
     const ofFamily = destinations.filter(({ prefix }) => ipFamily(prefix) === family)
+    if (ofFamily.length === 0) continue
     const nexthop = vxlanNexthop(node, network, family)
     if (nexthop === undefined) continue
     if (ofFamily.some(({ way }) => way === 'vxlan')) {

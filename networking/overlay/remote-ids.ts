@@ -1,4 +1,4 @@
-import { type Ip, ipFamily, type IpFamily, ipFromBytes, ipToBytes } from '../../core/base/ip.ts'
+import { type Ip, ipFamily, type IpFamily, ipFromBytes, ipToBytes, ipv4ToNumber } from '../../core/base/ip.ts'
 import { type Mac } from '../../core/model/ids.ts'
 import { type Node } from '../../core/model/snapshot.ts'
 
@@ -13,7 +13,9 @@ export const vniBits = 16
  * gives each node its own address out of one pool, lowest free first, so no two nodes have the same.
  */
 export function nodeNumber(node: Node): number {
-  const address = node.vtep.addresses.find((each) => ipFamily(each) === 4) ?? node.vtep.addresses[0]
+  const ipv4 = node.vtep.addresses.find((each) => ipFamily(each) === 4)
+  if (ipv4 !== undefined) return ipv4ToNumber(ipv4) & ((1 << nodeBits) - 1)
+  const [address] = node.vtep.addresses
   if (address === undefined) return 0
   const bytes = ipToBytes(address)
   return (((bytes.at(-2) ?? 0) << 8) | (bytes.at(-1) ?? 0)) & ((1 << nodeBits) - 1)
