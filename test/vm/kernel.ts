@@ -27,11 +27,15 @@ export interface GuestKernel {
   readonly program: string
   /** Folder of its modules, when they are not built in. */
   readonly modules?: string
+  /** kmod, unpacked, to load them with. */
+  readonly kmod?: string
   /** A library to preload into it. */
   readonly preload?: string
 }
 
 const beside = fileURLToPath(new URL('../../../shared/testvm/kernel/linux-7.3.xz', import.meta.url))
+/** Fetching hangs where the registry is out of reach. */
+const downloadTimeoutMs = 90_000
 const shimSource = fileURLToPath(new URL('xstate-shim.c', import.meta.url))
 
 /** Folder for what is fetched or unpacked once. */
@@ -76,16 +80,17 @@ function unpackBeside(): GuestKernel {
 function unpackDebian(): GuestKernel {
   const folder = join(cacheFolder(), 'user-mode-linux')
   const preload = join(folder, 'xstate-shim.so')
-  if (!existsSync(preload)) {
+  const kmod = join(folder, 'bin/kmod')
+  if (!existsSync(preload) || !existsSync(kmod)) {
     inWorkFolder((work) => {
       const made = join(work, 'unpacked')
-      unpackPackages(['user-mode-linux'], { into: made, work })
+      unpackPackages(['user-mode-linux', 'kmod', 'libkmod2'], { into: made, work })
       execFileSync('gcc', ['-O2', '-shared', '-fPIC', '-o', join(made, 'xstate-shim.so'), shimSource, '-ldl'])
       rmSync(folder, { recursive: true, force: true })
       renameSync(made, folder)
     })
   }
-  return { program: join(folder, 'usr/bin/linux.uml'), modules: join(folder, 'usr/lib/uml/modules'), preload }
+  return { program: join(folder, 'usr/bin/linux.uml'), modules: join(folder, 'usr/lib/uml/modules'), kmod, preload }
 }
 
 /** Debian packages unpacked into a folder, without installing anything. @throws what apt-get or dpkg says */
@@ -94,7 +99,7 @@ export function unpackPackages(
   { into, work }: { readonly into: string; readonly work: string },
 ): void {
   const download = ['-q', '-o', 'DPkg::Lock::Timeout=300', '-o', 'APT::Sandbox::User=root', 'download', ...names]
-  execFileSync('apt-get', download, { cwd: work, stdio: ['ignore', 'pipe', 'pipe'] })
+  execFileSync('apt-get', download, { cwd: work, stdio: ['ignore', 'pipe', 'pipe'], timeout: downloadTimeoutMs })
   mkdirSync(into, { recursive: true })
   for (const file of readdirSync(work).filter((name) => name.endsWith('.deb'))) {
     execFileSync('dpkg', ['-x', join(work, file), into])

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,18 +32,30 @@ export function guestMissing(): string | false {
  * Runs a command as root in a throw-away kernel with IPVS: it sees this machine's files (what it writes is lost), the same
  * working folder, no network but what it makes, one processor. Its standard input is empty.
  * @returns the command's exit status
- * @throws ERR_GUEST_MISSING without a kernel; ERR_GUEST_TIMEOUT; ERR_GUEST_DIED with the end of the guest's console
+ * @throws ERR_GUEST_MISSING without a kernel; ERR_GUEST_BOOT when it did not come as far as the command; ERR_GUEST_TIMEOUT;
+ * ERR_GUEST_DIED; the last three with the end of the guest's console
  */
 export async function runInGuest(command: readonly string[], options: GuestOptions): Promise<number> {
   const kernel = options.kernel ?? prepareKernel()
   if (typeof kernel === 'string') throw new AppError('ERR_GUEST_MISSING', kernel)
-  const box = mkdtempSync(join(tmpdir(), 'weft-guest-'))
+  sweepBoxes()
+  const box = mkdtempSync(join(tmpdir(), `${boxPrefix}${process.pid}-`))
   try {
     writeFileSync(join(box, 'job'), formatJob(command, options.env ?? {}))
     const ended = await boot(kernel, box, options)
     return readStatus(box) ?? fail(box, ended, options.timeoutMs)
   } finally {
     rmSync(box, { recursive: true, force: true })
+  }
+}
+
+const boxPrefix = 'weft-guest-'
+
+/** Folders that killed processes left. */
+function sweepBoxes(): void {
+  for (const name of readdirSync(tmpdir()).filter((one) => one.startsWith(boxPrefix))) {
+    const [pid = ''] = name.slice(boxPrefix.length).split('-')
+    if (!existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true })
   }
 }
 
@@ -92,10 +104,12 @@ const wrapper = [
   ...['bash', '-c', 'LD_PRELOAD=$WEFT_PRELOAD "$@"; exit', 'guest'],
 ]
 
-function kernelArguments({ modules }: GuestKernel, box: string): readonly string[] {
+function kernelArguments({ modules, kmod }: GuestKernel, box: string): readonly string[] {
   return [
     ...['mem=2G', 'root=/dev/root', 'rootfstype=hostfs', 'rootflags=/', 'rw', `init=${guestInit}`],
     ...[`weft_box=${box}`, ...(modules === undefined ? [] : [`weft_modules=${modules}`])],
+    ...(kmod === undefined ? [] : [`weft_kmod=${kmod}`]),
+    ...(`${process.cwd()}/`.startsWith('/tmp/') ? ['weft_tmp='] : []),
     ...['seccomp=auto', `uml_dir=${box}`, 'con=null', 'ssl=null', 'con0=null,fd:7', 'con1=null,fd:8', 'con2=null,fd:9'],
   ]
 }
@@ -116,6 +130,9 @@ function readStatus(box: string): number | undefined {
 
 function fail(box: string, ended: 'ended' | 'killed', timeoutMs: number): never {
   const tail = readFileSync(join(box, 'console'), 'utf8').split('\n').slice(-40).join('\n')
+  if (!existsSync(join(box, 'started'))) {
+    throw new AppError('ERR_GUEST_BOOT', `the guest did not boot here; its console:\n${tail}`)
+  }
   if (ended === 'killed') {
     throw new AppError('ERR_GUEST_TIMEOUT', `the guest was stopped after ${timeoutMs} ms; its console:\n${tail}`)
   }

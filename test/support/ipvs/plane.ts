@@ -12,7 +12,7 @@ import { insideNamespace } from '../../../networking/netlink/namespace.ts'
 import { openNative } from '../../../networking/netlink/native.ts'
 import { type Nft, type NftNamespace } from '../../../networking/nft/nft.ts'
 import { nftTable } from '../../../networking/protocol.ts'
-import { type TestHost } from '../hosts.ts'
+import { makeHost, type TestHost } from '../hosts.ts'
 import { nftNamespace } from '../nft-namespace.ts'
 
 /** True where the running kernel has IPVS. */
@@ -23,6 +23,19 @@ export function hasIpvs(): boolean {
   } catch (error) {
     if (hasCode(error, 'ERR_NETLINK_FAMILY')) return false
     throw error
+  }
+}
+
+/** True where the running kernel has nftables' tables of family inet: Debian's User Mode Linux has only others. */
+export function hasInetTables(): boolean {
+  const host = makeHost('probe')
+  try {
+    host.run('nft', 'add table inet probe; add chain inet probe c { type nat hook output priority 0; }')
+    return true
+  } catch {
+    return false // nft says "Operation not supported", in its own words
+  } finally {
+    host.remove()
   }
 }
 
