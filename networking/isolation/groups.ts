@@ -59,7 +59,8 @@ export function isSelected(policies: Iterable<Policy>): (task: RunningTask) => b
   return (task) => tagsOfTask(task).length > 0
 }
 
-function usedSelectors(policies: Iterable<Policy>): ReadonlyMap<string, Selector> {
+/** By text: the selectors that policies have, without `any`. Groups depend on nothing else of policies. */
+export function usedSelectors(policies: Iterable<Policy>): ReadonlyMap<string, Selector> {
   const selectors = new Map<string, Selector>()
   for (const { from, to } of policies) {
     for (const selector of [from, to]) if (selector.kind !== 'any') selectors.set(formatSelector(selector), selector)

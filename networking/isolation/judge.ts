@@ -15,6 +15,8 @@ export interface Flow {
   readonly protocol: 'tcp' | 'udp' | 'icmp' | 'other'
   /** Of the destination; absent for ICMP and others. */
   readonly port?: number
+  /** It came through a VIP or a host port. */
+  readonly published?: true
 }
 
 /** Why it passes or not. Where no policy matches, the networks decide. */
@@ -22,6 +24,8 @@ export type JudgeReason =
   | { readonly kind: 'policy'; readonly policy: Policy }
   /** In one network, or with one end outside of every network, or with a node. */
   | { readonly kind: 'same-network' | 'outside' | 'node' }
+  /** From outside, through a VIP or host port of a strict network: who publishes a port means others to reach it. */
+  | { readonly kind: 'published' }
   /** Between two networks. */
   | { readonly kind: 'other-network' }
   | { readonly kind: 'strict'; readonly network: Network['name'] }
@@ -49,12 +53,15 @@ export function judge(snapshot: JudgeView, flow: Flow): Judgement {
   return judgeNetworks(snapshot, flow)
 }
 
-function judgeNetworks(snapshot: JudgeView, { source, destination }: Flow): Judgement {
+function judgeNetworks(snapshot: JudgeView, { source, destination, published }: Flow): Judgement {
   const [from, to] = [networkOf(snapshot, source), networkOf(snapshot, destination)]
   if (from !== undefined && to !== undefined && from !== to) {
     return { verdict: 'drop', reason: { kind: 'other-network' } }
   }
   if (isNode(snapshot, source) || isNode(snapshot, destination)) return { verdict: 'accept', reason: { kind: 'node' } }
+  if (published && from === undefined && to?.isolated === 'strict') {
+    return { verdict: 'accept', reason: { kind: 'published' } }
+  }
   const strict = [from, to].find((network) => network?.isolated === 'strict')
   if (strict !== undefined) return { verdict: 'drop', reason: { kind: 'strict', network: strict.name } }
   return { verdict: 'accept', reason: { kind: from !== undefined && from === to ? 'same-network' : 'outside' } }

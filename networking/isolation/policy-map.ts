@@ -1,8 +1,9 @@
 import { type Cidr, type Ip, type IpFamily, ipFamily } from '../../core/base/ip.ts'
+import { type Policy } from '../../core/model/policy.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type NftChainSpec, type NftRuleSpec, type NftSet, type NftTableSpec } from '../nft/table.ts'
 import { anyDestination, type Cells, findCells } from './cells.ts'
-import { findGroups, type GroupId } from './groups.ts'
+import { findGroups, type GroupId, type Groups, usedSelectors } from './groups.ts'
 import { addressType, families, header, isolationOwner, restoreChain } from './names.ts'
 import { listChain, listTarget, policyChain, policyChainName } from './policy-chains.ts'
 
@@ -18,29 +19,55 @@ import { listChain, listTarget, policyChain, policyChainName } from './policy-ch
  * nobody can have left anything in it, and it can be restored exactly; marks belong to others. Rejected: a map for each
  * source (its size would be the product of both ends), and one pair of intervals for both ends (the same).
  */
-export function policyTable(snapshot: Pick<ClusterSnapshot, 'networks' | 'tasks' | 'policies'>): NftTableSpec {
-  const groups = findGroups(snapshot)
-  const cells = findCells(snapshot.policies.values(), groups)
-  const ids = [...new Set([...groups.prefixes.values(), ...groups.hosts.values()])].toSorted((a, b) => a - b)
-  return {
-    sets: [
-      ...families.flatMap((family) => [
-        sourceMap('source', family, groups.hosts),
-        destinationMap('target', family, groups.hosts),
-        sourceMap('source-net', family, groups.prefixes),
-        destinationMap('target-net', family, groups.prefixes),
-      ]),
-      verdictMap(cells),
-    ],
+export function policyTable(view: PolicyView, before?: PolicyTable): PolicyTable {
+  const addresses = before !== undefined && sameGroups(view, before.view) ? before.addresses : addressTable(view)
+  const cells = findCells(view.policies.values(), addresses.groups)
+  const lists = listChains(cells, before?.lists ?? new Map())
+  const spec = {
+    sets: [...addresses.spec.sets, verdictMap(cells)],
     chains: [
-      ...[...snapshot.policies.values()].map(policyChain),
-      ...listChains(cells),
-      ...ids.map(destinationChain),
+      ...[...view.policies.values()].map(policyChain),
+      ...[...lists.values()].map(({ chain }) => chain),
+      ...addresses.spec.chains,
       { name: tosChain, rules: tosRules },
       { name: restoreChain, rules: restoreRules },
       ...families.map((family) => askChain(family, cells)),
     ],
   }
+  return { view, spec, addresses, lists }
+}
+
+/** What policies look at. */
+export type PolicyView = Pick<ClusterSnapshot, 'networks' | 'tasks' | 'policies'>
+
+/** The objects, and the parts that the next ones may share: identical parts need no comparison. */
+export interface PolicyTable {
+  readonly view: PolicyView
+  readonly spec: NftTableSpec
+  readonly addresses: { readonly groups: Groups; readonly spec: NftTableSpec }
+  readonly lists: Lists
+}
+
+/** By name of the chain. */
+type Lists = ReadonlyMap<string, { readonly policies: readonly Policy[]; readonly chain: NftChainSpec }>
+
+/** True when only what policies say of the same selectors may differ. */
+function sameGroups(view: PolicyView, before: PolicyView): boolean {
+  if (view.networks !== before.networks || view.tasks !== before.tasks) return false
+  const [now, then] = [usedSelectors(view.policies.values()), usedSelectors(before.policies.values())]
+  return now.size === then.size && [...now.keys()].every((tag) => then.has(tag))
+}
+
+function addressTable(view: PolicyView): PolicyTable['addresses'] {
+  const groups = findGroups(view)
+  const ids = [...new Set([...groups.prefixes.values(), ...groups.hosts.values()])].toSorted((a, b) => a - b)
+  const sets = families.flatMap((family) => [
+    sourceMap('source', family, groups.hosts),
+    destinationMap('target', family, groups.hosts),
+    sourceMap('source-net', family, groups.prefixes),
+    destinationMap('target-net', family, groups.prefixes),
+  ])
+  return { groups, spec: { sets, chains: ids.map(destinationChain) } }
 }
 
 /** Name of the chain that asks the policies about a packet. */
@@ -107,15 +134,17 @@ function verdictMap({ cells }: Cells): NftSet {
 }
 
 /** Many pairs share one chain. Where the first policy speaks of every packet, its own chain is the one. */
-function listChains({ cells, rest }: Cells): readonly NftChainSpec[] {
-  const chains = new Map<string, NftChainSpec>()
+function listChains({ cells, rest }: Cells, before: Lists): Lists {
+  const lists = new Map<string, { readonly policies: readonly Policy[]; readonly chain: NftChainSpec }>()
   for (const policies of [...cells.map((cell) => cell.policies), rest]) {
     const [first] = policies
     const target = listTarget(policies)
-    if (first === undefined || target === policyChainName(first.name) || chains.has(target)) continue
-    chains.set(target, listChain(policies))
+    if (first === undefined || target === policyChainName(first.name) || lists.has(target)) continue
+    const known = before.get(target)
+    const same = known?.policies.length === policies.length && policies.every((one, i) => one === known.policies[i])
+    lists.set(target, same ? known : { policies, chain: listChain(policies) })
   }
-  return [...chains.values()]
+  return lists
 }
 
 /**

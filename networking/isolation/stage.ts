@@ -7,7 +7,7 @@ import { planNftTable } from '../nft/plan.ts'
 import { type NftChain, type NftChainSpec, type NftTableSpec, ruleMark } from '../nft/table.ts'
 import { type Repair, type SnapshotChange, type Stage } from '../node/stage.ts'
 import { type Antispoof } from './antispoof.ts'
-import { desiredIsolation } from './desired.ts'
+import { type CompiledIsolation, compileIsolation, desiredIsolation } from './desired.ts'
 import { isSelected } from './groups.ts'
 import { isolationOwner } from './names.ts'
 
@@ -31,11 +31,11 @@ const shownElements = 8
  */
 export function openIsolationStage({ nft, table, antispoof }: IsolationStageOptions): Stage {
   let known = false
-  let last: { readonly snapshot: ClusterSnapshot; readonly spec: NftTableSpec } | undefined
+  let last: { readonly snapshot: ClusterSnapshot; readonly compiled: CompiledIsolation } | undefined
   /** The answer of the last question is kept: the next change begins there. */
   const specOf = (snapshot: ClusterSnapshot): NftTableSpec => {
-    if (last?.snapshot !== snapshot) last = { snapshot, spec: desiredIsolation(snapshot) }
-    return last.spec
+    if (last?.snapshot !== snapshot) last = { snapshot, compiled: compileIsolation(snapshot, last?.compiled) }
+    return last.compiled.spec
   }
   const repair = async (snapshot: ClusterSnapshot, signal: AbortSignal): Promise<readonly NftOp[]> => {
     known = false
@@ -130,6 +130,7 @@ function planBetween(from: NftTableSpec, to: NftTableSpec): readonly NftOp[] {
 }
 
 function sameRules({ rules }: NftChainSpec, other: NftChainSpec | undefined): boolean {
+  if (rules === other?.rules) return true
   return rules.length === other?.rules.length && rules.every(({ text }, i) => text === other.rules[i]?.text)
 }
 

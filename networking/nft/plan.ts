@@ -43,6 +43,7 @@ export function planElements(
   desired: ReadonlyMap<string, string>,
   actual: ReadonlyMap<string, string>,
 ): readonly NftOp[] {
+  if (desired === actual) return []
   const added: NftElement[] = []
   const deleted: NftElement[] = []
   for (const [key, value] of actual) if (desired.get(key) !== value) deleted.push({ key })
