@@ -60,7 +60,10 @@ export async function supervise(threads: Threads, options: SuperviseOptions): Pr
     endpoints,
     stats: options.stats,
     close,
-    apply: (change) => sendChange(threads.general, { change, id: ++id, waiting }),
+    apply: async (change) => {
+      if (closing !== undefined) throw new AppError('ERR_DNS_THREAD', 'the DNS server was closed')
+      await sendChange(threads.general, { change, id: ++id, waiting })
+    },
   }
 }
 
