@@ -43,12 +43,12 @@ type Fate = 'recreated' | 'flushed' | 'removed'
  */
 export function planOverlay(desired: OverlayState, actual: OverlayState): OverlayPlan {
   const fates = deviceFates(desired, actual)
-  const made = Map.groupBy(missing(desired, actual, fates), ([wanted]) => wanted.kind)
-  const gone = Map.groupBy(surplus(desired, actual, fates), ({ kind }) => kind)
-  return {
-    add: makingOrder.flatMap((kind) => (made.get(kind) ?? []).flatMap(([wanted, found]) => makeOps(wanted, found))),
-    remove: makingOrder.toReversed().flatMap((kind) => (gone.get(kind) ?? []).map(removeOp)),
-  }
+  return { add: additions(desired, actual, fates), remove: removals(desired, actual, fates) }
+}
+
+/** One list of ops for each kind, joined in the order of the kinds. */
+function byKind(): Record<OverlayObject['kind'], RouteOp[]> {
+  return { link: [], address: [], fdb: [], neighbour: [], nexthop: [], route: [] }
 }
 
 /**
@@ -89,42 +89,42 @@ function deviceFates(desired: OverlayState, actual: OverlayState): ReadonlyMap<s
   return fates
 }
 
-function missing(desired: OverlayState, actual: OverlayState, fates: ReadonlyMap<string, Fate>) {
-  const result: (readonly [OverlayObject, OverlayObject | undefined])[] = []
+function additions(desired: OverlayState, actual: OverlayState, fates: ReadonlyMap<string, Fate>): readonly RouteOp[] {
+  const made = byKind()
   for (const [key, wanted] of desired) {
     const found = actual.get(key)
-    const fate = fates.get(found?.device ?? '')
+    const fate = found === undefined ? undefined : fates.get(found.device)
     const lost = wanted.kind !== 'link' && fate === 'recreated'
     const flushed = wanted.kind === 'neighbour' && fate === 'flushed'
-    if (found === undefined || lost || flushed || !sameObject(wanted, found)) result.push([wanted, found])
+    if (found !== undefined && !lost && !flushed && sameObject(wanted, found)) continue
+    if (wanted.kind === 'link') made.link.push(...linkOps(wanted.link, found?.kind === 'link' ? found.link : undefined))
+    else made[wanted.kind].push(makeOp(wanted))
   }
-  return result
+  return makingOrder.flatMap((kind) => made[kind])
 }
 
-function surplus(desired: OverlayState, actual: OverlayState, fates: ReadonlyMap<string, Fate>) {
-  const result: OverlayObject[] = []
+function removals(desired: OverlayState, actual: OverlayState, fates: ReadonlyMap<string, Fate>): readonly RouteOp[] {
+  const gone = byKind()
   for (const [key, found] of actual) {
     const fate = fates.get(found.device)
     const goesWithDevice = found.kind !== 'link' && (fate === 'recreated' || fate === 'removed')
-    if (!desired.has(key) && !goesWithDevice) result.push(found)
+    if (!goesWithDevice && !desired.has(key)) gone[found.kind].push(removeOp(found))
   }
-  return result
+  return makingOrder.toReversed().flatMap((kind) => gone[kind])
 }
 
-function makeOps(wanted: OverlayObject, found: OverlayObject | undefined): readonly RouteOp[] {
+function makeOp(wanted: Exclude<OverlayObject, { kind: 'link' }>): RouteOp {
   switch (wanted.kind) {
-    case 'link':
-      return linkOps(wanted.link, found?.kind === 'link' ? found.link : undefined)
     case 'address':
-      return [{ kind: 'address.replace', address: wanted.address }]
+      return { kind: 'address.replace', address: wanted.address }
     case 'neighbour':
-      return [{ kind: 'neighbour.replace', neighbour: wanted.neighbour }]
+      return { kind: 'neighbour.replace', neighbour: wanted.neighbour }
     case 'fdb':
-      return [{ kind: 'fdb.replace', fdb: wanted.fdb }]
+      return { kind: 'fdb.replace', fdb: wanted.fdb }
     case 'nexthop':
-      return [{ kind: 'nexthop.replace', nexthop: wanted.nexthop }]
+      return { kind: 'nexthop.replace', nexthop: wanted.nexthop }
     case 'route':
-      return [{ kind: 'route.replace', route: wanted.route }]
+      return { kind: 'route.replace', route: wanted.route }
     default:
       return unreachable(wanted)
   }

@@ -4,8 +4,7 @@ import { type Cidr, familyBits, ipFamily } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { type NetworkName, type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, type Network, type Node } from '../../core/model/snapshot.ts'
-import { formatRouteOp } from '../netlink/format.ts'
-import { type Address, type Link, type RouteSocket } from '../netlink/ops.ts'
+import { type Address, type Link, type RouteOp, type RouteSocket } from '../netlink/ops.ts'
 import { linkPrefix } from '../protocol.ts'
 import { applyOverlay } from './apply.ts'
 import { refuseClashes } from './clash.ts'
@@ -34,7 +33,9 @@ export interface OverlayStageOptions {
 
 /** What a round did, and the inputs that it read. */
 export interface OverlayRound {
-  readonly operations: readonly string[]
+  readonly ops: readonly RouteOp[]
+  /** As commands. */
+  readonly settings: readonly string[]
   readonly inputs: OverlayInputs
 }
 
@@ -59,7 +60,7 @@ export async function reconcileOverlay(
   const inputs = overlayInputs(options, links, addresses)
   if (!snapshot.nodes.has(self)) {
     log.warn({ node: self, version: snapshot.version }, 'the snapshot lacks this node: its overlay stays as it is')
-    return { operations: [], inputs }
+    return { ops: [], settings: [], inputs }
   }
   reportProblems(options, snapshot, inputs)
   const { refused, errors } = await refusedNetworks(options, snapshot, actual)
@@ -70,7 +71,7 @@ export async function reconcileOverlay(
   const settings = await attempt(errors, async () => setSysctls(options, { snapshot: allowed, links, inputs }))
   await attempt(errors, () => applyOverlay(routes, remove, { signal }))
   if (errors.length > 0) throw new AggregateError(errors, 'the overlay is not as the snapshot says')
-  return { operations: [...add, ...remove].map(formatRouteOp).concat(settings ?? []), inputs }
+  return { ops: [...add, ...remove], settings: settings ?? [], inputs }
 }
 
 /** What the overlay follows from, out of what was read. @throws ERR_OVERLAY_UNDERLAY without the underlay device */

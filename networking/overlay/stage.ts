@@ -1,4 +1,6 @@
-import { type SnapshotChange, type Stage } from '../node/stage.ts'
+import { formatRouteOp } from '../netlink/format.ts'
+import { type RouteOp } from '../netlink/ops.ts'
+import { type Repair, type SnapshotChange, type Stage } from '../node/stage.ts'
 import { applyOverlay } from './apply.ts'
 import { type OverlayInputs } from './desired.ts'
 import { type OverlayPlan, planOverlayChange } from './plan.ts'
@@ -48,8 +50,18 @@ export function openOverlayStage(options: OverlayStageOptions): Stage {
       }
     },
     audit: async (snapshot, { signal }) => {
-      const { operations } = await reconcile(snapshot, { scope: 'all', signal })
-      return operations.map((operation) => ({ stage: 'overlay', operation }))
+      const { ops, settings } = await reconcile(snapshot, { scope: 'all', signal })
+      return [...ops.map(repairOf), ...settings.map((operation) => ({ stage: 'overlay', operation }))]
+    },
+  }
+}
+
+/** Its command is put into words when somebody reads it: the first audit of a large cluster repairs 50,000 things. */
+function repairOf(op: RouteOp): Repair {
+  return {
+    stage: 'overlay',
+    get operation() {
+      return formatRouteOp(op)
     },
   }
 }
