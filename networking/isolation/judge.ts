@@ -24,8 +24,6 @@ export type JudgeReason =
   | { readonly kind: 'policy'; readonly policy: Policy }
   /** In one network, or with one end outside of every network, or with a node. */
   | { readonly kind: 'same-network' | 'outside' | 'node' }
-  /** From outside, through a VIP or host port of a strict network: who publishes a port means others to reach it. */
-  | { readonly kind: 'published' }
   /** Between two networks. */
   | { readonly kind: 'other-network' }
   | { readonly kind: 'strict'; readonly network: Network['name'] }
@@ -60,7 +58,8 @@ function judgeNetworks(snapshot: JudgeView, { source, destination, published }: 
   }
   if (isNode(snapshot, source) || isNode(snapshot, destination)) return { verdict: 'accept', reason: { kind: 'node' } }
   if (published && from === undefined && to?.isolated === 'strict') {
-    return { verdict: 'accept', reason: { kind: 'published' } }
+    // Who publishes a port of a strict network means others to reach it.
+    return { verdict: 'accept', reason: { kind: 'outside' } }
   }
   const strict = [from, to].find((network) => network?.isolated === 'strict')
   if (strict !== undefined) return { verdict: 'drop', reason: { kind: 'strict', network: strict.name } }

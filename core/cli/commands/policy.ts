@@ -197,8 +197,6 @@ function formatReason({ reason }: Judgement): string {
       return 'the ends are on two networks and no policy allows it'
     case 'same-network':
       return 'both ends are on one network'
-    case 'published':
-      return 'it comes through a published port'
     case 'node':
       return 'one end is a node'
     case 'outside':
