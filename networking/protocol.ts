@@ -26,3 +26,6 @@ export const dnsAddress = '198.51.100.1'
 
 /** All addresses on which each node answers DNS besides the containers' gateway. Source: reference/dns-proxy.md. */
 export const dnsAddresses = [dnsAddress, '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'] as const
+
+/** Port of 127.0.0.1 on which each node tells its names and VIPs by HTTP. Source: reference/dns-proxy.md. */
+export const dcosNetHttpPort = 62080

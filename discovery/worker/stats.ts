@@ -1,4 +1,3 @@
-import { Counter, type Registry } from 'prom-client'
 import { formatRcode } from '../dns/presentation.ts'
 import { type DropReason, type ServerObserver } from '../server/respond.ts'
 
@@ -30,28 +29,23 @@ export function statsObserver(stats: ThreadStats): ServerObserver {
   }
 }
 
-/** Shows the sums in `registry`. Listed in discovery/README.md. */
-export function observeThreads(registry: Registry, threads: readonly ThreadStats[]): void {
+/** Sums over threads; what never happened is left out. */
+export interface ThreadCounters {
+  readonly answers: readonly { readonly transport: 'udp' | 'tcp'; readonly rcode: string; readonly count: number }[]
+  readonly drops: readonly { readonly transport: 'udp' | 'tcp'; readonly reason: DropReason; readonly count: number }[]
+}
+
+/** What the threads counted until now. */
+export function sumThreads(threads: readonly ThreadStats[]): ThreadCounters {
   const sum = (at: number) => threads.reduce((total, stats) => total + (stats[at] ?? 0), 0)
-  const counter = (name: string, help: string, labels: readonly [string, readonly string[], number]) => {
-    const [label, values, from] = labels
-    new Counter({
-      name,
-      help,
-      labelNames: ['transport', label],
-      registers: [registry],
-      collect() {
-        this.reset()
-        for (const [t, transport] of transports.entries()) {
-          for (const [v, value] of values.entries()) {
-            const total = sum(from + t * values.length + v)
-            if (total > 0) this.inc({ transport, [label]: value }, total)
-          }
-        }
-      },
-    })
-  }
-  const rcodes = Array.from({ length: codes }, (_, code) => formatRcode(code))
-  counter('dns_answers_total', 'Responses sent, by transport and response code', ['rcode', rcodes, 0])
-  counter('dns_drops_total', 'Packets and connections that got no answer, by reason', ['reason', reasons, dropsAt])
+  const answers = transports.flatMap((transport, t) =>
+    Array.from({ length: codes }, (_, code) => {
+      return { transport, rcode: formatRcode(code), count: sum(t * codes + code) }
+    }),
+  )
+  const drops = transports.flatMap((transport, t) =>
+    reasons.map((reason, r) => ({ transport, reason, count: sum(dropsAt + t * reasons.length + r) })),
+  )
+  const happened = ({ count }: { readonly count: number }) => count > 0
+  return { answers: answers.filter(happened), drops: drops.filter(happened) }
 }

@@ -12,6 +12,8 @@ import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Logger, openLog } from '../../core/base/log.ts'
 import { diffSnapshots } from '../../core/model/delta.ts'
 import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
+import { type NamesConfig } from '../../discovery/records/config.ts'
+import { parseNamesConfig } from '../../discovery/records/parse-config.ts'
 import { type NamesStage } from '../../discovery/stage.ts'
 import { openLbConntrack } from '../../lb/conntrack.ts'
 import { openDataPlane } from '../../lb/open.ts'
@@ -42,6 +44,7 @@ import { sweepAttachments } from './cni-sweep.ts'
 import { desiredConflists, writeConflists } from './conflists.ts'
 import { followCluster } from './follow.ts'
 import { openNames } from './names.ts'
+import { openNamesHttp } from './names-http.ts'
 import { type NetFlags, parseNetFlags } from './options.ts'
 import { openOverlay } from './overlay.ts'
 import { Pipeline } from './pipeline.ts'
@@ -142,8 +145,7 @@ async function run(ground: Ground): Promise<void> {
   const { nodeName, underlay, masters } = flags
   const cache = openSnapshotCache({ file: join(flags.stateDir, 'snapshot'), clock: systemClock, log })
   const known = cache.load()
-  const upstreams = flags.upstreams === undefined ? {} : { upstreams: flags.upstreams }
-  const dns = await openNames({ self: nodeName, routes, log, known, ...upstreams, onFailure: endProcess })
+  const dns = await openNames({ ...namesOptions(flags), routes, log, known, onFailure: endProcess })
   const nft = await openNft()
   log.info({ nft: nft.name }, 'nftables opened')
   const containers = await openContainers(ground, nft)
@@ -159,6 +161,8 @@ async function run(ground: Ground): Promise<void> {
   })
   const pipeline = openPipeline(ground, { nft, names: dns.stage, containers, overlay: overlay.stage })
   if (known !== undefined) await adopt(pipeline, known, ground)
+  const tell = { self: nodeName, view: dns.stage.view, stats: dns.stats, snapshot: () => pipeline.current }
+  const http = await openNamesHttp({ ...tell, clock: systemClock, log })
   const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
   const resume = known === undefined ? {} : { resumeAfter: known }
   const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
@@ -172,8 +176,14 @@ async function run(ground: Ground): Promise<void> {
   log.info({ node: nodeName }, 'node daemon ready')
   const watching = overlay.run({ signal })
   await followCluster({ watch, pipeline, onApplied, requests, clock: systemClock, log, signal })
-  await Promise.allSettled([watching, cni.close(), dns.close()])
+  await Promise.allSettled([watching, cni.close(), http.close(), dns.close()])
   cache.close()
+}
+
+/** @throws ERR_NAMES_CONFIG, ENOENT for --dns-config */
+function namesOptions({ nodeName, dnsConfig, upstreams }: NetFlags) {
+  const config: Partial<NamesConfig> = dnsConfig === undefined ? {} : parseNamesConfig(readFileSync(dnsConfig, 'utf8'))
+  return { self: nodeName, config, ...(upstreams === undefined ? {} : { upstreams }) }
 }
 
 /** A node whose names are not answered must not look healthy: whoever supervises the daemon starts it again. */

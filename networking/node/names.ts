@@ -6,7 +6,7 @@ import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type Name } from '../../discovery/dns/name.ts'
 import { parseResolvConf, type ProxyConfig, type Upstream } from '../../discovery/proxy/config.ts'
-import { directoryDomain, namesConfig } from '../../discovery/records/config.ts'
+import { directoryDomain, type NamesConfig, namesConfig } from '../../discovery/records/config.ts'
 import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
 import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
@@ -21,6 +21,8 @@ export interface NamesOptions {
   readonly known: ClusterSnapshot | undefined
   /** Resolvers for names of others; absent: those of /etc/resolv.conf. */
   readonly upstreams?: readonly Upstream[]
+  /** Absent: defaults. */
+  readonly config?: Partial<NamesConfig>
   readonly onFailure: (error: unknown) => void
 }
 
@@ -29,6 +31,7 @@ export interface Names {
   readonly stage: NamesStage
   /** Where it answers. */
   readonly endpoints: DnsThreads['endpoints']
+  readonly stats: DnsThreads['stats']
   close(): Promise<void>
 }
 
@@ -40,14 +43,14 @@ export interface Names {
 export async function openNames(options: NamesOptions): Promise<Names> {
   const { self, log, known, onFailure } = options
   const { addresses, survived } = await ensureAddresses(options)
-  const config = namesConfig()
+  const config = namesConfig(options.config)
   const proxy = proxyConfig(options, { own: [config.domain, directoryDomain], addresses })
   log.info({ upstreams: proxy?.upstreams.map(({ address }) => address) ?? [] }, 'names of others are forwarded')
   const server = { config, addresses, port: 53, log, onFailure }
   const threads = await openDnsThreads(proxy === undefined ? server : { ...server, proxy })
-  const stage = openNamesStage({ self, publish: threads.apply })
+  const stage = openNamesStage({ self, config, publish: threads.apply, log })
   if (known !== undefined && survived) await stage.audit(known, { signal: new AbortController().signal })
-  return { stage, endpoints: threads.endpoints, close: threads.close }
+  return { stage, endpoints: threads.endpoints, stats: threads.stats, close: threads.close }
 }
 
 const resolvConf = '/etc/resolv.conf'

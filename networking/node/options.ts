@@ -23,6 +23,8 @@ export interface NetFlags {
   readonly socket: string
   /** Folder for one configuration list for each network; wholly the daemon's. */
   readonly cniConfDir: string
+  /** JSON file that says how names are made and served; absent: defaults. */
+  readonly dnsConfig?: string
   /** Resolvers for names of others; absent: the machine's. `none`: such names are refused. */
   readonly upstreams?: readonly Upstream[]
   readonly logLevel: LogLevel
@@ -39,6 +41,7 @@ const options = {
   master: text,
   socket: text,
   'cni-conf-dir': text,
+  'dns-config': text,
   upstreams: text,
   'log-level': { type: 'string', default: 'info' },
 } as const
@@ -64,6 +67,7 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     masters: need('master').split(','),
     socket: need('socket'),
     cniConfDir: need('cni-conf-dir'),
+    ...(values['dns-config'] === undefined ? {} : { dnsConfig: values['dns-config'] }),
     ...(values.upstreams === undefined
       ? {}
       : { upstreams: parseOption('upstreams', values.upstreams, parseUpstreams) }),
