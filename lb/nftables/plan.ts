@@ -4,27 +4,28 @@ import { type NftChainSpec, type NftTableSpec } from '../../networking/nft/table
 import { type CountedElements, countElement, elementsOf, planTouched, type TouchedElements } from '../counted.ts'
 import { formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
 import { serverElements } from './elements.ts'
-import { lbChains, lbSets, pickChain, slotChain, slotMap } from './skeleton.ts'
+import { type Pick, sharesOf } from './shares.ts'
+import { lbChains, lbSets, pickChain, pickName, slotChain, slotMap } from './skeleton.ts'
 
 /** What the kernel has, as far as it is known: the base that the next difference is made from. */
 export interface LbState {
   readonly servers: Map<string, VirtualServer>
   readonly elements: CountedElements
-  /** Numbers of backends that there are chains for. */
-  readonly sizes: LbSizes
+  /** The chains that choose, by IP version and name. */
+  readonly picks: Readonly<Record<IpFamily, Map<string, Pick>>>
 }
 
-/** By IP version. */
-type LbSizes = Readonly<Record<IpFamily, Set<number>>>
-
 /** Chains without use that an audit leaves. */
-const keptSizes = 64
+const keptPicks = 64
 
 /** The state in which exactly `servers` are programmed; the chains of an `earlier` one stay, so that they don't come and go, unless they are many. */
 export function makeLbState(servers: readonly VirtualServer[], earlier?: LbState): LbState {
-  const kept = (family: IpFamily) => [...(earlier?.sizes[family] ?? [])].slice(0, keptSizes)
-  const sizes = { 4: new Set(kept(4)), 6: new Set(kept(6)) }
-  const state: LbState = { servers: new Map(), elements: new Map(), sizes }
+  const kept = (family: IpFamily) => [...(earlier?.picks[family] ?? [])].slice(0, keptPicks)
+  const state: LbState = {
+    servers: new Map(),
+    elements: new Map(),
+    picks: { 4: new Map(kept(4)), 6: new Map(kept(6)) },
+  }
   planLbOps(
     state,
     servers.map((server) => ({ kind: 'server.ensure', server })),
@@ -52,16 +53,16 @@ export function planLbOps(state: LbState, ops: readonly LbOp[]): readonly NftOp[
       continue
     }
     state.servers.set(key, op.server)
-    chains.push(...ensureSize(state, op.server))
+    chains.push(...ensurePick(state, op.server))
     count(op.server, 1)
   }
   return [...chains, ...planTouched(state.elements, touched)]
 }
 
 /** The whole table's part, for the audit. */
-export function desiredLbTable({ elements, sizes }: LbState): NftTableSpec {
+export function desiredLbTable({ elements, picks }: LbState): NftTableSpec {
   const slots = ([4, 6] as const).flatMap((family) => {
-    return Array.from({ length: Math.max(0, ...sizes[family]) }, (_, slot) => ({ family, slot }))
+    return Array.from({ length: slotCount(picks[family]) }, (_, slot) => ({ family, slot }))
   })
   const sets = [...lbSets, ...slots.map(({ family, slot }) => slotMap(family, slot))]
   return {
@@ -72,25 +73,30 @@ export function desiredLbTable({ elements, sizes }: LbState): NftTableSpec {
     chains: [
       ...lbChains,
       ...slots.map(({ family, slot }) => slotChain(family, slot)),
-      ...([4, 6] as const).flatMap((family) => [...sizes[family]].map((size) => pickChain(family, size))),
+      ...([4, 6] as const).flatMap((family) => [...picks[family].values()].map((pick) => pickChain(family, pick))),
     ],
   }
 }
 
-/** The chain for the server's number of backends, and the slots that it leads to. */
-function ensureSize({ sizes }: LbState, { address, backends }: VirtualServer): readonly NftOp[] {
-  const family = ipFamily(address)
-  const size = backends.filter(({ weight }) => weight > 0).length
-  const known = sizes[family]
-  if (size === 0 || known.has(size)) return []
-  const slots = Math.max(0, ...known)
-  known.add(size)
+/** The chain that chooses for the server, and the slots that it leads to. */
+function ensurePick({ picks }: LbState, server: VirtualServer): readonly NftOp[] {
+  const family = ipFamily(server.address)
+  const { method, size } = sharesOf(server)
+  const known = picks[family]
+  const name = pickName(family, { method, size })
+  if (size === 0 || known.has(name)) return []
+  const slots = slotCount(known)
+  known.set(name, { method, size })
   const added = Array.from({ length: Math.max(0, size - slots) }, (_, i) => slots + i)
   return [
     ...added.map((slot): NftOp => ({ kind: 'set.add', set: slotMap(family, slot) })),
     ...added.flatMap((slot) => addChain(slotChain(family, slot))),
-    ...addChain(pickChain(family, size)),
+    ...addChain(pickChain(family, { method, size })),
   ]
+}
+
+function slotCount(picks: ReadonlyMap<string, Pick>): number {
+  return Math.max(0, ...[...picks.values()].map(({ size }) => size))
 }
 
 function addChain({ name, rules }: NftChainSpec): readonly NftOp[] {

@@ -1,6 +1,7 @@
 /**
  * The data plane's chains and sets in Weft's table. A first packet for a VIP costs two hash lookups, however many VIPs
- * there are: service → chain for its number of backends → slot, chosen at random → the slot's map: service → backend. So a
+ * there are: service → chain for its number of slots → slot, chosen at random (or in turn, or by the client's address) → the
+ * slot's map: service → backend. A backend of weight 2 has two slots where another has one (shares.ts). So a
  * backend's coming or going changes a few elements in one transaction and no rule. Later packets follow conntrack and look
  * up nothing.
  *
@@ -11,6 +12,7 @@
  */
 import { type IpFamily } from '../../core/base/ip.ts'
 import { type NftChainSpec, type NftSetDefinition } from '../../networking/nft/table.ts'
+import { type Pick, type PickMethod } from './shares.ts'
 
 /** Prefix of the names of this part's objects in Weft's table. */
 export const lbOwner = 'lb-'
@@ -38,10 +40,20 @@ export function slotPrefix(family: IpFamily): string {
   return `${lbOwner}slot${family}-`
 }
 
-/** Where services with `size` backends of weight over 0 lead: `lb-pick4-3`. */
-export function pickName(family: IpFamily, size: number): string {
-  return `${lbOwner}pick${family}-${size}`
+const pickWord: Readonly<Record<PickMethod, string>> = { random: 'pick', turn: 'turn', source: 'source' }
+
+/** Where services with `size` slots lead: `lb-pick4-3`, `lb-turn4-3`, `lb-source4-3`. */
+export function pickName(family: IpFamily, { method, size }: Pick): string {
+  return `${lbOwner}${pickWord[method]}${family}-${size}`
 }
+
+/** What chooses in the chain of this name: the inverse of {@link pickName}; undefined for the name of another chain. */
+export function pickMethod(name: string): PickMethod | undefined {
+  const [, word] = /^lb-([a-z]+)[46]-\d+$/.exec(name) ?? []
+  return pickMethods.find((method) => pickWord[method] === word)
+}
+
+const pickMethods: readonly PickMethod[] = ['random', 'turn', 'source']
 
 /** Where services without any such backend lead. */
 export const refuseChain = `${lbOwner}none`
@@ -84,14 +96,21 @@ export function slotChain(family: IpFamily, slot: number): NftChainSpec {
 }
 
 /**
- * The chain that chooses among `size` backends. It ends in slot 0 for the instant in which a transaction takes a slot away
- * between this packet's lookup of the service and that of the slot: slot 0 is there as long as there is any.
+ * The chain that chooses among `size` slots. It ends in slot 0 for the instant in which a transaction takes a slot away
+ * between this packet's lookup of the service and that of the slot: slot 0 is there as long as there is any. Services of one
+ * size take their turns together. By source: with one seed, so that each node and each start chooses the same.
  */
-export function pickChain(family: IpFamily, size: number): NftChainSpec {
+export function pickChain(family: IpFamily, pick: Pick): NftChainSpec {
+  const { method, size } = pick
   const jumps = Array.from({ length: size }, (_, slot) => `${slot} : jump ${slotName(family, slot)}`)
-  const choose = { name: 'random', text: `numgen random mod ${size} vmap { ${jumps.join(', ')} }` }
+  const number: Readonly<Record<PickMethod, string>> = {
+    random: `numgen random mod ${size}`,
+    turn: `numgen inc mod ${size}`,
+    source: `jhash ${header[family]} saddr mod ${size} seed 0x77656674`,
+  }
+  const choose = { name: method, text: `${number[method]} vmap { ${jumps.join(', ')} }` }
   const first = { name: 'first', text: `goto ${slotName(family, 0)}` }
-  return { name: pickName(family, size), rules: size === 1 ? [first] : [choose, first] }
+  return { name: pickName(family, pick), rules: size === 1 ? [first] : [choose, first] }
 }
 
 /** All chains but those that choose. */

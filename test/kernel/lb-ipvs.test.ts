@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import tap, { type Test } from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
 import { auditSuite, foreignSuite, isolationSuite } from '../support/ipvs/audit.ts'
-import { scheduleSuite } from '../support/ipvs/schedule.ts'
+import { scheduleSuite } from '../support/lb-schedule.ts'
 import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
 import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
@@ -19,7 +19,7 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>, 'alone'?])
   ['audit', auditSuite],
   ["others' services", foreignSuite, 'alone'],
   ['networks are apart', isolationSuite],
-  ['schedulers', scheduleSuite],
+  ['schedulers', (t) => scheduleSuite(t, 'ipvs')],
   ['another data plane', switchSuite],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
   ['backends come and go', (t) => drainSuite(t, 'ipvs')],

@@ -1,7 +1,9 @@
 import tap from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
+import { scheduleSuite } from '../support/lb-schedule.ts'
 import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 
 // On IPVS: lb-ipvs.test.ts.
 tap.test('traffic through VIPs', { skip: canMakeHosts }, async (t) => trafficSuite(t, 'nftables'))
 tap.test('backends come and go', { skip: canMakeHosts }, async (t) => drainSuite(t, 'nftables'))
+tap.test('schedulers', { skip: canMakeHosts }, async (t) => scheduleSuite(t, 'nftables'))

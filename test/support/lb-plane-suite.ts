@@ -43,6 +43,16 @@ const steps: readonly {
     ensure: [web(real('10.80.0.2'), real('10.80.0.3', 0))],
     servers: [web(real('10.80.0.2'), real('10.80.0.3', 0))],
   },
+  {
+    name: 'weights, in turn',
+    ensure: [{ ...web(real('10.80.0.2', 3), real('10.80.0.3', 0), real('10.80.0.4')), scheduler: 'wrr' }],
+    servers: [{ ...web(real('10.80.0.2', 3), real('10.80.0.3', 0), real('10.80.0.4')), scheduler: 'wrr' }],
+  },
+  {
+    name: 'by source',
+    ensure: [{ ...web(real('10.80.0.2', 1), real('10.80.0.3', 2)), scheduler: 'sh' }],
+    servers: [{ ...web(real('10.80.0.2', 1), real('10.80.0.3', 2)), scheduler: 'sh' }],
+  },
   { name: 'none serves', ensure: [web(real('10.80.0.2', 0))], servers: [web(real('10.80.0.2', 0))] },
   { name: 'nobody left', ensure: [web()], servers: [web()] },
   {

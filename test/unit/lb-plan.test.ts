@@ -1,10 +1,12 @@
 import t from 'tap'
 import { parseIp } from '../../core/base/ip.ts'
 import { parseNodeName } from '../../core/model/ids.ts'
+import { type VipScheduler } from '../../core/model/vip.ts'
 import { emptySnapshot } from '../../core/model/snapshot.ts'
 import { type LbOp, type RealServer, type VirtualServer } from '../../lb/dataplane.ts'
 import { openFakePlane } from '../../lb/fake.ts'
 import { makeLbState, planLbOps } from '../../lb/nftables/plan.ts'
+import { sharesOf } from '../../lb/nftables/shares.ts'
 import { openNftablesPlane } from '../../lb/nftables/plane.ts'
 import { planVipRoutes, vipRoute } from '../../lb/routes.ts'
 import { openLbStage } from '../../lb/stage.ts'
@@ -134,6 +136,36 @@ for (const { name, from, ops, text } of plans) {
     )
   })
 }
+
+/** Weights of backends, by scheduler: which backend each slot gets. */
+const shares: readonly (readonly [VipScheduler, readonly number[], string, string])[] = [
+  ['wlc', [1, 1, 1], 'random', '0 1 2'],
+  ['wlc', [50, 100, 50], 'random', '0 1 2 1'],
+  ['wlc', [3, 0, 1], 'random', '0 2 0 0'],
+  ['lc', [3, 1], 'random', '0 1'],
+  ['rr', [3, 1], 'turn', '0 1'],
+  ['wrr', [4, 2], 'turn', '0 1 0'],
+  ['sh', [1, 2], 'source', '0 1 1'],
+  ['mh', [0, 0], 'source', ''],
+]
+
+t.test('slots by weight', async (t) => {
+  for (const [scheduler, weights, method, expected] of shares) {
+    const backends = weights.map((weight, i): RealServer => ({ address: parseIp(`10.80.0.${i}`), port: 80, weight }))
+    const found = sharesOf({ ...server('100.96.0.1', []), scheduler, backends })
+    t.same([found.method, found.slots.map(({ address }) => address.slice(8)).join(' ')], [method, expected])
+  }
+  const many = Array.from({ length: 40 }, (_, i) => [`10.80.1.${i}`, i === 0 ? 100 : 99] as const)
+  const { slots } = sharesOf(
+    server(
+      '100.96.0.1',
+      many.map(([to, weight]) => [to, weight]),
+    ),
+  )
+  t.equal(slots.length, 40, 'coarser when they would be too many')
+  const hundreds = Array.from({ length: 300 }, (_, i): [string, number] => [`10.80.${i >> 8}.${i & 255}`, 1 + (i & 1)])
+  t.equal(sharesOf(server('100.96.0.1', hundreds)).size, 300, 'each backend has one at least')
+})
 
 t.test('what cannot be text of a command', async (t) => {
   for (const key of ['1.2.3.4 }; flush ruleset', 'a\nb', '"', '']) {
