@@ -51,12 +51,20 @@ export function writeMessage(writer: Writer, request: NetlinkRequest, nextSequen
   const start = writer.reserve(headerBytes)
   request.write(writer)
   const { buffer, length } = writer
-  buffer.writeUInt32LE(length - start, start)
-  buffer.writeUInt16LE(request.type, start + 4)
-  buffer.writeUInt16LE(request.flags | NLM_F_REQUEST, start + 6)
-  buffer.writeUInt32LE(nextSequence(), start + 8)
-  buffer.writeUInt32LE(0, start + 12)
-  writer.align()
+  const flags = request.flags | NLM_F_REQUEST
+  put32(buffer, start, length - start)
+  put32(buffer, start + 4, request.type | (flags << 16))
+  put32(buffer, start + 8, nextSequence())
+  put32(buffer, start + 12, 0)
+  if ((length & 3) !== 0) writer.align()
+}
+
+/** Without the checks of Buffer's own methods, which cost more than all else here; the values are ours. */
+function put32(buffer: Buffer, at: number, value: number): void {
+  buffer[at] = value
+  buffer[at + 1] = value >>> 8
+  buffer[at + 2] = value >>> 16
+  buffer[at + 3] = value >>> 24
 }
 
 /** Asks for an acknowledgement of the message that starts at `start`. */

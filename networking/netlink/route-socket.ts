@@ -18,9 +18,10 @@ import { decodeNeighbour, neighbourDumpRequest } from './neighbour.ts'
 import { decodeNexthop, nexthopDumpRequest } from './nexthop.ts'
 import { type Link, type OpOutcome, type Route, type RouteOp, type RouteSocket } from './ops.ts'
 import { NETLINK_ROUTE } from './port.ts'
-import { changesNames, isAlreadyGone, routeOpRequest } from './route-op.ts'
+import { changesNames, isAlreadyGone } from './route-op.ts'
 import { decodeRoute, type RawRoute, routeDumpRequest } from './route.ts'
 import { type NetlinkSocket, openNetlinkSocket } from './socket.ts'
+import { openRequestMaker, type RequestMaker } from './template.ts'
 
 /** A long batch lets the rest of the process run about every 3 ms. */
 const sendsPerTurn = 4
@@ -60,15 +61,19 @@ async function perform(socket: NetlinkSocket, ops: readonly RouteOp[]): Promise<
   }
   const batch = socket.batch(onError)
   const resolver = openResolver(socket, batch)
+  const maker = openRequestMaker(resolver.index)
   let sends = 0
   for (const [position, op] of ops.entries()) {
-    const request = resolveOp(op, resolver)
+    const request = resolveOp(op, maker)
     if (request instanceof AppError) {
       onError(position, request)
       continue
     }
     if (batch.add(request, position) === 'sent') sends++
-    if (changesNames(op)) resolver.forget()
+    if (changesNames(op)) {
+      resolver.forget()
+      maker.forget()
+    }
     if (sends < sendsPerTurn) continue
     sends = 0
     batch.flush() // while others use the socket nothing may be queued
@@ -78,9 +83,9 @@ async function perform(socket: NetlinkSocket, ops: readonly RouteOp[]): Promise<
   return outcomes
 }
 
-function resolveOp(op: RouteOp, resolver: Resolver): NetlinkRequest | AppError {
+function resolveOp(op: RouteOp, maker: RequestMaker): NetlinkRequest | AppError {
   try {
-    return routeOpRequest(op, resolver.index)
+    return maker.request(op)
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     return isErrno(error, 'ENODEV')

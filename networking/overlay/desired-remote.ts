@@ -41,7 +41,7 @@ export function desiredRemote(context: OverlayContext, node: Node): readonly Ove
     const destinations = [...vtepRoutes(remote), ...own.map(wayOf)]
     pushNetwork(objects, remote, { network: vtepNetwork, destinations })
   }
-  const used = objects.some((object) => object.kind === 'route' && object.device === '')
+  const used = direct && objects.some((object) => object.kind === 'route' && object.device === '')
   return used ? [directNexthop(remote), ...objects] : objects
 }
 
