@@ -9,6 +9,7 @@ import { type MasterIds } from './ids.ts'
 import { type Profile } from './networks/profile.ts'
 import { type RoomWatch } from './networks/room.ts'
 import { type UsageTable } from './networks/usage.ts'
+import { type VipUse } from './networks/vips.ts'
 import { type Offers } from './offers/offers.ts'
 import { type Registrar } from './registry/registrar.ts'
 import { type AgentRecord } from './registry/state.ts'
@@ -71,6 +72,8 @@ export interface MasterContext {
   readonly registrar: Registrar
   readonly keeper: SnapshotKeeper
   readonly publisher: Publisher
+  /** Who uses VIPs now. */
+  readonly vipUse: () => VipUse
   readonly progress: Progress
   readonly usage: UsageTable
   readonly room: RoomWatch

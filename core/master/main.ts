@@ -23,6 +23,7 @@ const { masterRoutes } = await import('./http/routes.ts')
 const { openHttpServer } = await import('./http/server.ts')
 const { openMaster } = await import('./master.ts')
 const { profileOf } = await import('./networks/profile.ts')
+const { vipProblem } = await import('./networks/vip-problem.ts')
 const { masterUsage, parseMasterFlags } = await import('./options.ts')
 
 type Flags = ReturnType<typeof parseMasterFlags>
@@ -68,6 +69,7 @@ async function serve(
     cluster: {
       hostname: underlay,
       networkNames: () => new Set(context.registrar.state.networks.keys()),
+      vipProblem: (vip, framework) => vipProblem(context, vip, framework),
       version: () => context.keeper.version(),
       leader: () => advertised,
     },

@@ -1,4 +1,5 @@
 import { type Clock } from '../base/clock.ts'
+import { errorMessage } from '../base/errors.ts'
 import { type Ip } from '../base/ip.ts'
 import { type Logger } from '../base/log.ts'
 import { type AgentId, type FrameworkId, type NetworkName, type NodeName } from '../model/ids.ts'
@@ -15,6 +16,7 @@ import { decideNode } from './networks/nodes.ts'
 import { type Profile } from './networks/profile.ts'
 import { roomOfAgent, watchRoom } from './networks/room.ts'
 import { openUsageTable } from './networks/usage.ts'
+import { decideFreedVips } from './networks/vips.ts'
 import { openOffers } from './offers/offers.ts'
 import { openRegistrar, readRegistry } from './registry/registrar.ts'
 import { openKeeper } from './snapshot/keeper.ts'
@@ -70,7 +72,13 @@ export async function openMaster(options: MasterOptions): Promise<Master> {
   const { store, leadership, profile, nodeName, underlay } = options
   const versions = await reserveVersions(options, () => keeper.flush())
   const keeper = openKeeper({ versions, soon: options.soon })
-  const publisher = openPublisher(keeper, nodeName)
+  const freed = (key: string) => {
+    const { clock, log } = options
+    registrar.apply(decideFreedVips([key], clock.nowMs())).catch((error: unknown) => {
+      log.warn({ vip: key, reason: errorMessage(error) }, "when a VIP's rest began is not kept")
+    })
+  }
+  const publisher = openPublisher(keeper, nodeName, freed)
   const registry = await readRegistry(store)
   publisher.registry(registry)
   const { term } = leadership
@@ -133,9 +141,12 @@ function assemble(
   const progress = openProgress({ keeper: parts.keeper, clock, waitedFor: () => waitedFor(context) })
   const room = watchRoom({ ...places, allocator, offers })
   usage.onChange((node) => room.node(node))
+  const openedMs = clock.nowMs()
+  const isInUse = (key: string) => parts.publisher.isVipInUse(key)
+  const vipUse = () => ({ isInUse, nowMs: clock.nowMs(), sinceMs: openedMs })
   const context: MasterContext = {
     ...parts,
-    ...{ ids, clock, agents, frameworks, allocator, counters, offers, progress, usage, room },
+    ...{ ids, clock, agents, frameworks, allocator, counters, offers, progress, usage, room, vipUse },
     term: options.leadership.term,
     self: options.nodeName,
     profile: options.profile,

@@ -1,5 +1,6 @@
-import { AppError } from '../base/errors.ts'
+import { AppError, hasCode } from '../base/errors.ts'
 import { type Ip, parseIp } from '../base/ip.ts'
+import { type Protocol } from './task.ts'
 
 /** What a VIP label asks for: a named address that the master allocates, or a given one. */
 export type VipSpec =
@@ -12,39 +13,75 @@ export function isVipKey(key: string): boolean {
 }
 
 /**
- * Parses `[/]name:port` or `address:port`; the last colon splits. Characters outside `[a-z0-9-]` are dropped from a name
- * after lower-casing (`/mygroup/myapp:80` → `mygroupmyapp`), as dcos-net does.
- * @throws ERR_VIP_LABEL for a missing or impossible port, an empty name, or one over 63 octets
+ * Parses `[/]name:port`, `address:port` or `[address]:port`; the last colon splits. Characters outside `[a-z0-9-]` are
+ * dropped from a name after lower-casing (`/mygroup/myapp:80` → `mygroupmyapp`), as dcos-net does. What looks like an
+ * address but is none is refused, because as a name it would be something nobody meant.
+ * @throws ERR_VIP_LABEL for a missing or impossible port, a malformed address, an empty name, or one over 63 octets
  */
 export function parseVipLabel(text: string): VipSpec {
   const colon = text.lastIndexOf(':')
-  if (colon < 0) throw new AppError('ERR_VIP_LABEL', `VIP "${text}" has no port: write /name:port or address:port`)
+  if (colon < 0 || text.endsWith(']')) throw wrong(text, 'has no port: write /name:port or address:port')
   const port = parseVipPort(text, text.slice(colon + 1))
   const host = text.slice(0, colon)
-  const address = parseVipAddress(host)
-  if (address !== undefined) return { kind: 'address', address, port }
-  if (/[^\w./-]/.test(host)) throw new AppError('ERR_VIP_LABEL', `VIP "${text}" has characters that no name can have`)
+  if (looksLikeAddress(host)) return { kind: 'address', address: parseVipAddress(text, host), port }
+  const foreign = /[^\w./-]/u.exec(host)
+  if (foreign !== null)
+    throw wrong(text, `has "${foreign[0]}" in its name: letters, digits, "-", and / . _ are possible`)
   const name = host.toLowerCase().replace(/[^a-z0-9-]/g, '')
-  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) {
-    throw new AppError('ERR_VIP_LABEL', `VIP "${text}" has no usable name: 1 to 63 letters, digits and inner "-"`)
+  if (name.length > 63) throw wrong(text, `has a name of ${name.length} characters: 63 are possible`)
+  if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name)) {
+    throw wrong(text, 'has no usable name: 1 to 63 letters, digits and inner "-"')
   }
   return { kind: 'named', name, port }
 }
 
+function wrong(text: string, what: string): AppError {
+  return new AppError('ERR_VIP_LABEL', `VIP "${text.slice(0, 300)}" ${what}`)
+}
+
 function parseVipPort(text: string, port: string): number {
   if (!/^[1-9]\d{0,4}$/.test(port) || Number(port) > 65535) {
-    throw new AppError('ERR_VIP_LABEL', `VIP "${text}" has port "${port}": 1 to 65535 are possible`)
+    throw wrong(text, `has port "${port}": 1 to 65535 are possible, without leading zeros`)
   }
   return Number(port)
 }
 
-function parseVipAddress(host: string): Ip | undefined {
-  const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host
-  try {
-    return parseIp(bare)
-  } catch {
-    return undefined // ERR_IP_INVALID: it is a name
+/** Brackets or a colon: IPv6. Only digits and dots: IPv4; a number without a dot is a name. */
+function looksLikeAddress(host: string): boolean {
+  return /[[\]:]/.test(host) || /^\/?\d[\d.]*\.[\d.]*$/.test(host)
+}
+
+function parseVipAddress(text: string, host: string): Ip {
+  const bracketed = /^\[([^[\]]*)\]$/.exec(host)?.[1]
+  const bare = bracketed ?? host
+  if (bare.includes(':') === (bracketed !== undefined)) {
+    try {
+      return parseIp(bare)
+    } catch (cause) {
+      if (!hasCode(cause, 'ERR_IP_INVALID')) throw cause
+    }
   }
+  const advice = /[[\]:]/.test(host)
+    ? 'write IPv6 as [fd00::1]:80'
+    : 'write IPv4 as 192.0.2.1:80, without leading zeros'
+  throw wrong(text, `has "${host}", which is no address: ${advice}`)
+}
+
+/** A task label that puts one of the task's ports behind a VIP: `VIP_PORT0`. */
+const taskVipPattern = /^VIP_PORT(0|[1-9]\d{0,3})$/i
+
+/** The number of the port, counted from 0, that a task label is about; undefined for any other label. */
+export function taskVipIndex(key: string): number | undefined {
+  const index = taskVipPattern.exec(key)?.[1]
+  return index === undefined ? undefined : Number(index)
+}
+
+/** Parses the value of a task label `VIP_PORTn`: `tcp://name:port`, `udp://address:port`. @throws ERR_VIP_LABEL */
+export function parseTaskVip(text: string): { readonly protocol: Protocol; readonly spec: VipSpec } {
+  const [, protocol, rest = ''] = /^(tcp|udp):\/\/(.*)$/s.exec(text) ?? []
+  if (protocol !== 'tcp' && protocol !== 'udp')
+    throw wrong(text, 'says no protocol: write tcp://name:port or udp://name:port')
+  return { protocol, spec: parseVipLabel(rest) }
 }
 
 /** Identity of an allocated VIP address: `name.framework`. */

@@ -1,6 +1,7 @@
 import { checkNetworks } from './check-networks.ts'
 import { checkPortPlaces, checkPorts } from './check-ports.ts'
 import { constraintProblem } from './constraints.ts'
+import { type VipSpec } from '../model/vip.ts'
 import { type AppId } from './ids.ts'
 import { appPorts } from './ports.ts'
 import { type Finding } from './problem.ts'
@@ -12,6 +13,8 @@ export interface CheckContext {
   readonly networkNames: ReadonlySet<string>
   /** Another app that uses the VIP with other protocols. */
   vipConflict(app: AppId, use: VipUse): AppId | undefined
+  /** Why the cluster has no such VIP for an app: its address is used otherwise, or none is left. Absent: not asked. */
+  readonly vipProblem?: (vip: VipSpec) => string | undefined
   /** The app that is at one of the new one's groups, or below the new one. */
   pathConflict(app: AppId): AppId | undefined
 }
@@ -21,7 +24,6 @@ export function checkApp(app: AppFields, id: AppId, context: CheckContext): read
   return [
     ...checkPath(id, context),
     ...checkCommand(app),
-    ...checkLabels(app),
     ...checkRoles(app),
     ...checkNetworks(app, context.networkNames),
     ...checkPortPlaces(app),
@@ -47,12 +49,6 @@ function checkCommand(app: AppFields): readonly Finding[] {
   return []
 }
 
-function checkLabels(app: AppFields): readonly Finding[] {
-  return Object.keys(app.labels)
-    .filter((key) => /^VIP_PORT\d+$/i.test(key))
-    .map((key) => ({ path: `/labels(${key})`, error: 'is not supported yet: put a VIP_0 label on the port' }))
-}
-
 function checkRoles(app: AppFields): readonly Finding[] {
   const other = app.acceptedResourceRoles.findIndex((role) => role !== '*')
   return finding(`/acceptedResourceRoles(${other})`, other < 0 ? undefined : 'only "*" is supported yet')
@@ -72,6 +68,8 @@ function checkVips(app: AppFields, id: AppId, context: CheckContext): readonly F
       findings.push({ path: use.path, error: `VIP ${use.vip} is used otherwise than with ${mine} by ${other}` })
     }
     terms.set(use.vip, mine)
+    const problem = context.vipProblem?.(use.spec)
+    if (problem !== undefined) findings.push({ path: use.path, error: problem })
   }
   return findings
 }

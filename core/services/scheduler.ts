@@ -10,6 +10,7 @@ import {
   type SchedulerEvent,
 } from '../model/scheduler.ts'
 import { type Store, type StoreWrite } from '../store/store.ts'
+import { type CheckContext } from './check.ts'
 import { type CommandContext } from './commands.ts'
 import { type EventHub } from './events.ts'
 import { type AppId } from './ids.ts'
@@ -35,6 +36,7 @@ export interface SchedulerParts {
   readonly framework: FrameworkInfo
   readonly times: PlanTimes
   readonly networkNames: () => ReadonlySet<string>
+  readonly vipProblem: NonNullable<CheckContext['vipProblem']>
   /** Version of the cluster's snapshot. */
   readonly snapshotVersion: () => number
   readonly newId: () => string
@@ -190,9 +192,10 @@ export class Scheduler {
     const { world, touched, clock } = this.#memory
     const draft = openDraft(world)
     if (pending === undefined) return { draft, written: () => undefined }
-    const { networkNames, newId } = this.#parts
+    const { networkNames, vipProblem, newId } = this.#parts
     try {
-      const check = { networkNames: networkNames(), vipConflict: world.vipConflict, pathConflict: world.pathConflict }
+      const { vipConflict, pathConflict } = world
+      const check = { networkNames: networkNames(), vipProblem, vipConflict, pathConflict }
       const { apps, written } = pending.run({ draft, check, nowMs: clock.nowMs(), deploymentId: newId() })
       for (const id of apps) touched.add(id)
       return { draft, written, pending }

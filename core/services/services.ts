@@ -3,6 +3,7 @@ import { type Clock } from '../base/clock.ts'
 import { type Logger } from '../base/log.ts'
 import { type FrameworkId, parseFrameworkId } from '../model/ids.ts'
 import { type FrameworkInfo, type SchedulerDriver } from '../model/scheduler.ts'
+import { type VipSpec } from '../model/vip.ts'
 import { type Store } from '../store/store.ts'
 import { type CommandContext, type Deployed } from './commands.ts'
 import { type EventHub, makeEventHub } from './events.ts'
@@ -19,6 +20,8 @@ import { makeWorld, type World } from './world.ts'
 export interface ClusterFacts {
   /** Networks that an app may be on. */
   networkNames(): ReadonlySet<string>
+  /** Why an app of the framework can't have the VIP; absent: every one is possible. */
+  readonly vipProblem?: (vip: VipSpec, framework: string) => string | undefined
   /** Version of the present snapshot. */
   version(): number
   /** `host:port` of this master's API. */
@@ -87,6 +90,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     ...{ driver, store, term, clock, log, hub, world, framework },
     times: options.times ?? defaultPlanTimes,
     networkNames: () => cluster.networkNames(),
+    vipProblem: (vip) => cluster.vipProblem?.(vip, framework.name),
     snapshotVersion: () => cluster.version(),
     newId: options.newId ?? randomUUID,
   })

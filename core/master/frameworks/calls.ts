@@ -6,7 +6,7 @@ import { type TaskInfo, type TaskState } from '../../model/task.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { acknowledge, ensureVips, forward, killTask, putTask } from '../tasks/tasks.ts'
 import { roomOfAgent } from '../networks/room.ts'
-import { decideVips } from '../networks/vips.ts'
+import { checkVips } from '../networks/vips.ts'
 import { masterStatus } from '../tasks/state.ts'
 import { type LaunchVerdicts, validateLaunches } from '../tasks/validate.ts'
 import { reconcile } from './reconcile.ts'
@@ -85,7 +85,7 @@ function judgeLaunches(
   launches: readonly TaskInfo[],
 ): LaunchVerdicts {
   const [{ agentId }] = offers
-  const { profile, publisher, registrar } = context
+  const { profile, registrar, vipUse } = context
   const { networks, nodes } = registrar.state
   const nodeName = context.agents.get(agentId)?.record.nodeName
   const shares = nodeName === undefined ? [] : (nodes.get(nodeName)?.subnets ?? [])
@@ -96,10 +96,7 @@ function judgeLaunches(
     nodeNetworks: new Set(shares.map(({ network }) => network)),
     room: roomOfAgent(context, agentId),
     isTaskIdUsed: ({ taskId }) => context.tasks.get(taskId) !== undefined,
-    checkVips: (names) => {
-      const wanted = { framework: framework.info.name, names }
-      decideVips(profile, wanted, (key) => publisher.isVipInUse(key))(registrar.state)
-    },
+    checkVips: (vips) => checkVips(profile, registrar.state, { vips, framework: framework.info.name, use: vipUse() }),
   })
 }
 

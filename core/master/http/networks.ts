@@ -15,8 +15,8 @@ export interface NetworkRoutesOptions {
   readonly appsOf?: (network: NetworkName) => readonly string[]
 }
 
-/** Text that a parser of the model takes; its error becomes the field's. */
-function parsedBy<T>(parse: (text: string) => T) {
+/** Text that a parser of the model takes; its error becomes the field's: ERR_MODEL_… never gets out. */
+export function parsedBy<T>(parse: (text: string) => T) {
   return z.string().transform((text, refinement) => {
     try {
       return parse(text)

@@ -9,6 +9,7 @@ import { policyRoutes } from '../policies/routes.ts'
 import { metricsText } from './metrics.ts'
 import { mesosState } from './mesos-state.ts'
 import { type NetworkRoutesOptions, networkRoutes } from './networks.ts'
+import { vipRoutes } from './vips.ts'
 import { agentView, nodeView, snapshotView, taskView } from './views.ts'
 
 /** What the routes need beside the master. */
@@ -31,6 +32,7 @@ export function masterRoutes(options: RoutesOptions): FastifyPluginAsync {
     app.setErrorHandler((error, _request, reply) => answerError(error, reply))
     readRoutes(app, options)
     networkRoutes(app, options)
+    vipRoutes(app, options)
     policyRoutes(app, options)
     convergeRoute(app, options)
     mesosRoutes(app, options)
@@ -46,7 +48,6 @@ function readRoutes(app: FastifyInstance, { context, version }: RoutesOptions): 
     agents: [...agents.values()].map((agent) => agentView(context, agent)),
   }))
   app.get('/weft/v1/tasks', async () => ({ tasks: [...tasks.all()].map((task) => taskView(context, task)) }))
-  app.get('/weft/v1/vips', async () => ({ vips: [...keeper.vips.values.values()] }))
   app.get('/weft/v1/snapshot', async () => snapshotView(keeper.view()))
   app.get('/health', async () => ({ healthy: true }))
   app.get('/version', async () => ({ version, name: 'weft', node: process.version }))
@@ -110,6 +111,11 @@ const statusOfCode: Readonly<Record<string, number>> = {
   ERR_MASTER_NETWORK_IN_USE: 409,
   ERR_MASTER_NETWORKS_EXHAUSTED: 409,
   ERR_MASTER_NODE_IN_USE: 409,
+  ERR_MASTER_VIP_ADDRESS: 422,
+  ERR_MASTER_VIP_TAKEN: 409,
+  ERR_MASTER_VIP_IN_USE: 409,
+  ERR_MASTER_VIPS_EXHAUSTED: 409,
+  ERR_MASTER_VIP_UNKNOWN: 404,
   ERR_MASTER_NETWORK_UNKNOWN: 404,
   ERR_MASTER_NODE_UNKNOWN: 404,
   ERR_STORE_FULL: 503,

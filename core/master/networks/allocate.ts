@@ -58,7 +58,10 @@ export function vipAddress(range: Cidr, key: string, taken: ReadonlySet<Ip>): Ip
     const address = cidrNth(range, BigInt(1 + ((start + step) % hosts)))
     if (!taken.has(address)) return address
   }
-  throw new AppError('ERR_MASTER_VIPS_EXHAUSTED', `all ${hosts} addresses of ${range} are given to VIPs`)
+  throw new AppError(
+    'ERR_MASTER_VIPS_EXHAUSTED',
+    `all ${hosts} addresses of ${range} are given to VIPs: weft vip list shows them, weft vip remove frees one`,
+  )
 }
 
 /** 32-bit FNV-1a of the UTF-16 code units. Source: draft-eastlake-fnv. */

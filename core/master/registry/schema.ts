@@ -4,9 +4,9 @@ import { AppError } from '../../base/errors.ts'
 import { parseIp } from '../../base/ip.ts'
 import { parseAgentId, parseFrameworkId, parseMac, parseNetworkName, parseNodeName } from '../../model/ids.ts'
 import { type Policy } from '../../model/policy.ts'
-import { type Network, type VipAddress } from '../../model/snapshot.ts'
+import { type Network } from '../../model/snapshot.ts'
 import { storedPolicy } from '../policies/schema.ts'
-import { type AgentRecord, type FrameworkRecord, type NodeRecord } from './state.ts'
+import { type AgentRecord, type FrameworkRecord, type NodeRecord, type VipRecord } from './state.ts'
 
 /** The store's values are read back by other versions of Weft: they are parsed, not trusted. */
 const text = z.string()
@@ -66,7 +66,13 @@ const network = z.object({
   subnets: cidrs,
   isolated: z.literal('strict').optional(),
 })
-const vip = z.object({ name: text, framework: text, addresses: ips })
+const vip = z.object({
+  name: text,
+  framework: text,
+  addresses: ips,
+  freedAtMs: z.number().optional(),
+  reserved: z.literal(true).optional(),
+})
 
 /** Reads one value of each table. @throws ERR_MASTER_REGISTRY for one that this version can't read */
 export interface RegistryParsers {
@@ -74,7 +80,7 @@ export interface RegistryParsers {
   readonly frameworks: (value: string) => FrameworkRecord
   readonly networks: (value: string) => Network
   readonly nodes: (value: string) => NodeRecord
-  readonly vips: (value: string) => VipAddress
+  readonly vips: (value: string) => VipRecord
   readonly policies: (value: string) => Policy
 }
 
@@ -87,7 +93,7 @@ export const registryParsers: RegistryParsers = {
   },
   networks: (value) => dropAbsent(read(network, value)),
   nodes: (value) => dropAbsent(read(node, value)),
-  vips: (value) => read(vip, value),
+  vips: (value) => dropAbsent(read(vip, value)),
   policies: (value) => read(storedPolicy, value),
 }
 

@@ -38,6 +38,14 @@ export interface FrameworkRecord {
   readonly removed: boolean
 }
 
+/** A named VIP and what it was given. */
+export interface VipRecord extends VipAddress {
+  /** Wall clock; since when no task is behind it, or when it was made. Means nothing while one is. */
+  readonly freedAtMs?: number
+  /** Its address is given to nobody else, however long it is unused. */
+  readonly reserved?: true
+}
+
 /** All that a master keeps and can't learn again from agents. */
 export interface RegistryState {
   readonly agents: ReadonlyMap<AgentId, AgentRecord>
@@ -45,7 +53,7 @@ export interface RegistryState {
   readonly networks: ReadonlyMap<NetworkName, Network>
   readonly nodes: ReadonlyMap<NodeName, NodeRecord>
   /** By vipKey. Kept while unused, so that a name gets the same address again. */
-  readonly vips: ReadonlyMap<string, VipAddress>
+  readonly vips: ReadonlyMap<string, VipRecord>
   /** By name. */
   readonly policies: ReadonlyMap<string, Policy>
 }

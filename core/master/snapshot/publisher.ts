@@ -1,9 +1,8 @@
 import { type IpFamily, ipFamily } from '../../base/ip.ts'
 import { type NodeName, type TaskId } from '../../model/ids.ts'
-import { type Node, type RunningTask, type VipAddress } from '../../model/snapshot.ts'
-import { vipKey } from '../../model/vip.ts'
-import { vipNames } from '../networks/vips.ts'
-import { type NodeRecord, type RegistryChange } from '../registry/state.ts'
+import { type Node, type RunningTask } from '../../model/snapshot.ts'
+import { taskVipKeys } from '../../model/task-vips.ts'
+import { type NodeRecord, type RegistryChange, type VipRecord } from '../registry/state.ts'
 import { type SnapshotKeeper } from './keeper.ts'
 import { openVipUsers } from './vip-users.ts'
 
@@ -20,21 +19,28 @@ export interface Publisher {
 /**
  * A VIP is in the snapshot while a task of the snapshot asks for it, and not before its address is durable; with its
  * addresses of those IP versions only over which a task can be reached, so that no name leads to an address without a
- * backend. `self` is the node on which this master runs.
+ * backend. `self` is the node on which this master runs. `onVipFreed`: the last task behind a VIP has gone.
  */
-export function openPublisher(keeper: SnapshotKeeper, self: NodeName): Publisher {
-  const vips = new Map<string, VipAddress>()
+export function openPublisher(
+  keeper: SnapshotKeeper,
+  self: NodeName,
+  onVipFreed: (key: string) => void = () => undefined,
+): Publisher {
+  const vips = new Map<string, VipRecord>()
   const users = openVipUsers()
   const show = (key: string) => {
-    const vip = vips.get(key)
+    const { name, framework, addresses: all } = vips.get(key) ?? noVip
     const families = users.families(key)
-    const addresses = vip?.addresses.filter((address) => families.has(ipFamily(address))) ?? []
-    setOrDelete(keeper.vips, key, vip === undefined || addresses.length === 0 ? undefined : { ...vip, addresses })
+    const addresses = all.filter((address) => families.has(ipFamily(address)))
+    setOrDelete(keeper.vips, key, addresses.length === 0 ? undefined : { name, framework, addresses })
   }
   const use = (id: TaskId, task: RunningTask | undefined) => {
-    const keys = task === undefined ? [] : namesOf(task).map((name) => vipKey(name, task.framework))
+    const keys = task === undefined ? [] : taskVipKeys(task, 'pass-over') // what an agent brings may have any label
     const families = task === undefined || keys.length === 0 ? [] : familiesOf(task, keeper)
-    for (const key of users.set(id, keys, families)) show(key)
+    for (const key of users.set(id, keys, families)) {
+      show(key)
+      if (!users.has(key)) onVipFreed(key)
+    }
   }
   return {
     registry: ({ networks, nodes, vips: changed, policies }) => {
@@ -56,6 +62,8 @@ export function openPublisher(keeper: SnapshotKeeper, self: NodeName): Publisher
   }
 }
 
+const noVip: VipRecord = { name: '', framework: '', addresses: [] }
+
 /** Where a VIP reaches a task: its first network, or its node's address: portPlaces of lb/vip/desired.ts. */
 function familiesOf({ networks, node, discovery }: RunningTask, keeper: SnapshotKeeper): readonly IpFamily[] {
   const [first] = networks
@@ -64,15 +72,6 @@ function familiesOf({ networks, node, discovery }: RunningTask, keeper: Snapshot
   const onHost = isOnHost || discovery?.ports.some(({ labels }) => labels['network-scope'] === 'host') === true
   const addresses = [...(isOnHost ? [] : first.addresses), ...(onHost && underlay !== undefined ? [underlay] : [])]
   return [...new Set(addresses.map(ipFamily))]
-}
-
-/** Labels that mean nothing were refused at launch; a task that an agent brings with such ones has no VIP. */
-function namesOf({ discovery }: RunningTask): readonly string[] {
-  try {
-    return vipNames(discovery)
-  } catch {
-    return [] // ERR_VIP_LABEL
-  }
 }
 
 function toNode({ daemon: _, ...node }: NodeRecord, self: NodeName): Node {

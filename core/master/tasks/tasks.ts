@@ -71,11 +71,11 @@ export function frameworkName({ frameworks }: MasterContext, id: FrameworkId): s
  * full store delays the VIP, not the task.
  */
 export function ensureVips(context: MasterContext, task: MasterTask): void {
-  const { profile, registrar, publisher, clock, log, tasks } = context
+  const { profile, registrar, vipUse, clock, log, tasks } = context
   const framework = frameworkName(context, task.frameworkId)
   const names = safeVipNames(task)
   if (names.every((name) => hasVipAddresses(profile, registrar.state, `${name}.${framework}`))) return
-  const decide = decideVips(profile, { framework, names }, (key) => publisher.isVipInUse(key))
+  const decide = decideVips(profile, { framework, names }, vipUse())
   registrar.apply(decide).catch((error: unknown) => {
     log.error(
       { taskId: task.info.taskId, vips: names, reason: errorMessage(error) },
@@ -90,7 +90,7 @@ export function ensureVips(context: MasterContext, task: MasterTask): void {
 
 function safeVipNames({ info }: MasterTask): readonly string[] {
   try {
-    return vipNames(info.discovery)
+    return vipNames(info)
   } catch {
     return [] // ERR_VIP_LABEL: refused at launch; a task that an agent brings with such a label has no VIP
   }

@@ -4,7 +4,8 @@ import { type NetworkName } from '../../model/ids.ts'
 import { containsResources, type Resources, subtractResources } from '../../model/resources.ts'
 import { type Network } from '../../model/snapshot.ts'
 import { type TaskInfo } from '../../model/task.ts'
-import { vipNames } from '../networks/vips.ts'
+import { type VipSpec } from '../../model/vip.ts'
+import { vipSpecs } from '../networks/vips.ts'
 
 /** What a launch is checked against. */
 export interface LaunchContext {
@@ -16,8 +17,8 @@ export interface LaunchContext {
   /** Containers that still fit on the node, by network; one of which that is not known is left out. */
   readonly room?: ReadonlyMap<NetworkName, number>
   readonly isTaskIdUsed: (info: TaskInfo) => boolean
-  /** Throws when one of the VIPs can't have an address. */
-  readonly checkVips: (names: readonly string[]) => void
+  /** Throws when a task can't be behind one of the VIPs. */
+  readonly checkVips: (vips: readonly VipSpec[]) => void
 }
 
 /** The verdict on each launch, in order: what is left after the good ones, or why a bad one can't be. */
@@ -86,12 +87,12 @@ function findNetworkProblem({ networks }: TaskInfo, context: LaunchContext): str
   return undefined
 }
 
-function findVipProblem({ discovery }: TaskInfo, { checkVips }: LaunchContext): string | undefined {
+function findVipProblem(info: TaskInfo, { checkVips }: LaunchContext): string | undefined {
   try {
-    checkVips(vipNames(discovery))
+    checkVips(vipSpecs(info))
     return undefined
   } catch (error) {
-    return errorMessage(error) // ERR_VIP_LABEL, ERR_MASTER_VIPS_EXHAUSTED: the message says what to do
+    return errorMessage(error) // ERR_VIP_LABEL, ERR_MASTER_VIP_ADDRESS, ERR_MASTER_VIPS_EXHAUSTED: the message says what to do
   }
 }
 
