@@ -83,7 +83,11 @@ async function start(options: DnsThreadsOptions, udp: UdpCalls | undefined): Pro
   const threads = udp === undefined ? 0 : (options.threads ?? defaultThreads())
   const buffers = makeHotBuffers(options.memory)
   const opened: Opened = { fds: [], endpoints: [], wakeFd: udp?.eventfd() }
+  let open = true
+  // Once only: the numbers may be something else's by the second time.
   const close = () => {
+    if (!open) return
+    open = false
     for (const fd of opened.fds.flat()) udp?.close(fd)
     if (opened.wakeFd !== undefined) closeSync(opened.wakeFd)
   }

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
 import t from 'tap'
 import { parseIp } from '../../core/base/ip.ts'
 import { silentLog } from '../../core/base/log.ts'
@@ -65,3 +68,20 @@ for (const { udp, threads } of [
     t.same(failures, [])
   })
 }
+
+t.test('a port that is taken', async (t) => {
+  const taken = createServer()
+  taken.listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const address = taken.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  const failures: unknown[] = []
+  const onFailure = (error: unknown) => failures.push(error)
+  const options = { config: namesConfig(), addresses: [loopback], port, log: silentLog, threads: 1, onFailure }
+  const openFiles = () => readdirSync('/proc/self/fd').length
+  const before = openFiles()
+  await t.rejects(openDnsThreads(options), { code: 'ERR_DNS_LISTEN' }, 'over TCP')
+  t.ok(openFiles() <= before, 'nothing stays open')
+  t.same(failures, [])
+})
