@@ -1,4 +1,4 @@
-import { dnsClass } from '../dns/constants.ts'
+import { dnsClass, rcode } from '../dns/constants.ts'
 import { labelsOf, type Name, nameKey, parseName } from '../dns/name.ts'
 import { formatRcode, formatRecord, formatType, parseType } from '../dns/presentation.ts'
 import { renameQuestion } from '../records/renames.ts'
@@ -58,7 +58,7 @@ function trace(view: NamesView, { name, type }: { readonly name: Name; readonly 
     sources: [...owners]
       .map((owner) => ({ name: owner, from: view.contributors(owner) }))
       .filter(({ from }) => from.length > 0),
-    ...(found.answers.length > 0 ? {} : { hints: hints(view, present) }),
+    ...(found.code === rcode.NXDOMAIN ? { hints: hints(view, present) } : {}),
   }
 }
 
