@@ -87,7 +87,7 @@ t.test('a device with another index, once forgotten', async (t) => {
   let eth0 = 2
   const maker = openRequestMaker(() => eth0)
   const [op] = neighbours
-  if (op === undefined) return t.fail('no op')
+  if (op === undefined) throw new Error('no op')
   const before = octets(maker.request(op))
   eth0 = 3
   t.equal(octets(maker.request(op)), before)
