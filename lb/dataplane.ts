@@ -63,7 +63,7 @@ export interface BalancedFlow {
   readonly backend: Omit<RealServer, 'weight' | 'local'>
 }
 
-/** Deletes conntrack entries, so that UDP flows of a removed backend are steered anew. */
+/** Deletes conntrack entries, so that flows of a removed backend are steered anew (UDP), or end (TCP). */
 export interface Conntrack {
   forget(flows: readonly BalancedFlow[], options: { readonly signal: AbortSignal }): Promise<void>
 }

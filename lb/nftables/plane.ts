@@ -2,7 +2,14 @@ import { errorMessage, AppError } from '../../core/base/errors.ts'
 import { type Nft } from '../../networking/nft/nft.ts'
 import { formatNftOp } from '../../networking/nft/ops.ts'
 import { planNftTable } from '../../networking/nft/plan.ts'
-import { type Conntrack, type DataPlane, type LbOp, type VirtualServer } from '../dataplane.ts'
+import {
+  type BalancedFlow,
+  type Conntrack,
+  type DataPlane,
+  formatVirtualServerKey,
+  type LbOp,
+  type VirtualServer,
+} from '../dataplane.ts'
 import { goneFlows } from '../flows.ts'
 import { readServers } from './elements.ts'
 import { desiredLbTable, type LbState, makeLbState, planLbOps } from './plan.ts'
@@ -13,7 +20,7 @@ export interface NftablesPlaneOptions {
   readonly nft: Nft
   /** Name of Weft's table of family inet. */
   readonly table: string
-  /** Absent: UDP flows keep a removed backend until they end. */
+  /** Absent: flows keep a removed backend until they end. */
   readonly conntrack?: Conntrack
 }
 
@@ -31,6 +38,9 @@ export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOption
     const actual = await nft.readTable(table, { signal })
     return actual === undefined ? [] : readServers(actual)
   }
+  const forget = async (flows: readonly BalancedFlow[], signal: AbortSignal) => {
+    if (flows.length > 0) await conntrack?.forget(flows, { signal })
+  }
   const repair = async (servers: readonly VirtualServer[], signal: AbortSignal) => {
     const wanted = makeLbState(servers, known)
     known = undefined
@@ -38,6 +48,8 @@ export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOption
     const ops = planNftTable({ owner: lbOwner, desired: desiredLbTable(wanted), actual })
     await nft.apply({ table, ops }, { signal })
     known = wanted
+    const before = ops.length === 0 || actual === undefined ? [] : readServers(actual)
+    await forget(goneFlows(byKey(before), leadingTo(before, wanted.servers)), signal)
     return ops.map((op) => `nft ${formatNftOp(table, op, { shown: shownElements })}`)
   }
   const learn = async (signal: AbortSignal): Promise<LbState> => {
@@ -66,9 +78,20 @@ export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOption
       const state = await learn(signal)
       const gone = goneFlows(state.servers, ops)
       await perform(state, ops, signal)
-      if (gone.length > 0) await conntrack?.forget(gone, { signal })
+      await forget(gone, signal)
     },
     repair: async (servers, { signal }) => repair(servers, signal),
     close: () => undefined, // nft is whose who opened it
   }
+}
+
+function byKey(servers: readonly VirtualServer[]): ReadonlyMap<string, VirtualServer> {
+  return new Map(servers.map((server) => [formatVirtualServerKey(server), server]))
+}
+
+function leadingTo(before: readonly VirtualServer[], wanted: ReadonlyMap<string, VirtualServer>): readonly LbOp[] {
+  return before.map((server): LbOp => {
+    const next = wanted.get(formatVirtualServerKey(server))
+    return next === undefined ? { kind: 'server.remove', server } : { kind: 'server.ensure', server: next }
+  })
 }

@@ -2,9 +2,11 @@ import { release } from 'node:os'
 import { type Test } from 'tap'
 import { parseNodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type RunningTask } from '../../core/model/snapshot.ts'
+import { openLbConntrack } from '../../lb/conntrack.ts'
 import { type DataPlaneMode, openDataPlane } from '../../lb/open.ts'
 import { openLbStage } from '../../lb/stage.ts'
 import { openIsolationStage } from '../../networking/isolation/stage.ts'
+import { openConntrack } from '../../networking/netlink/conntrack.ts'
 import { openRouteSocket } from '../../networking/netlink/route-socket.ts'
 import { openLibnftables } from '../../networking/nft/libnftables.ts'
 import { type Nft } from '../../networking/nft/nft.ts'
@@ -142,7 +144,7 @@ export async function makeWorld(t: Test, { containers, dataPlane = 'nftables' }:
     routes.close()
     nft.close()
   })
-  const open = (mode: DataPlaneMode) => makeStages(t, { nft, routes, node, mode })
+  const open = (mode: DataPlaneMode) => makeStages(t, { nft, routes, node, mode, self: 'n1' })
   let stages = open(dataPlane)
   let current: ClusterSnapshot = emptySnapshot
   const program = async (tasks: readonly RunningTask[]) => {
@@ -166,17 +168,26 @@ export async function makeWorld(t: Test, { containers, dataPlane = 'nftables' }:
   return { node, host, program, audit, restart }
 }
 
-interface StageParts {
+/** What {@link makeStages} works with. */
+export interface StageParts {
   readonly nft: Nft
   readonly routes: RouteSocket
   readonly node: TestHost
   readonly mode: DataPlaneMode
+  /** Name of the node. */
+  readonly self: string
 }
 
-function makeStages(t: Test, { nft, routes, node, mode }: StageParts): readonly Stage[] {
+/** Isolation and load balancer of a node, as its daemon has them; their data plane is closed with the test. */
+export function makeStages(t: Test, { nft, routes, node, mode, self }: StageParts): readonly Stage[] {
   const sysctl = hostSysctl(nftNamespace(node))
   const kernelRelease = release()
-  const plane = openDataPlane({ mode, nft, table: nftTable, sysctl, kernelRelease, netns: node.path })
-  t.teardown(() => plane.close())
-  return [openIsolationStage({ nft, table: nftTable }), openLbStage({ self: parseNodeName('n1'), plane, routes })]
+  const flows = openConntrack({ netns: node.path })
+  const conntrack = openLbConntrack(flows)
+  const plane = openDataPlane({ mode, nft, table: nftTable, conntrack, sysctl, kernelRelease, netns: node.path })
+  t.teardown(() => {
+    plane.close()
+    flows.close()
+  })
+  return [openIsolationStage({ nft, table: nftTable }), openLbStage({ self: parseNodeName(self), plane, routes })]
 }

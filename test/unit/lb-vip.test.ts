@@ -185,7 +185,7 @@ t.test('addresses that must not be VIPs', async (t) => {
   )
 })
 
-t.test('UDP flows that are steered anew', async (t) => {
+t.test('flows of backends that are gone', async (t) => {
   const tasks = (...names: string[]) =>
     names.map((name, i) =>
       testTask(name, {
@@ -204,10 +204,15 @@ t.test('UDP flows that are steered anew', async (t) => {
     goneFlows(
       before,
       all.map((server) => ({ kind, server })),
-    ).map(({ backend }) => `${backend.address} ${backend.port}`)
+    ).map(({ server, backend }) => `${server.protocol} ${backend.address} ${backend.port}`)
+  const both = (name: string) => [`tcp 10.80.1.${name} 53`, `udp 10.80.1.${name} 53`]
+  const quiet = servers('1', '2').map((server) => {
+    return { ...server, backends: server.backends.map((backend) => ({ ...backend, weight: 0 })) }
+  })
   t.same(flows('server.ensure', servers('1', '2')), [])
-  t.same(flows('server.ensure', servers('2', '3')), ['10.80.1.1 53'])
-  t.same(flows('server.remove', servers('1', '2')), ['10.80.1.1 53', '10.80.1.2 53'])
+  t.same(flows('server.ensure', servers('2', '3')).toSorted(), both('1'))
+  t.same(flows('server.ensure', quiet), ['udp 10.80.1.1 53', 'udp 10.80.1.2 53'], 'weight 0: TCP stays')
+  t.same(flows('server.remove', servers('1', '2')).toSorted(), [...both('1'), ...both('2')].toSorted())
 })
 
 /** Small numbers that look random, the same in each run. */
