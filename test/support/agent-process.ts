@@ -87,7 +87,8 @@ export function makeAgentBench(): AgentBench {
   const output = (taskId: string, stream: 'stdout' | 'stderr' = 'stdout') => {
     const sandboxes = join(stateDir, 'sandboxes')
     const id = listIfThere(sandboxes).find((path) => path.startsWith(join(sandboxes, `${taskId}-`)))
-    return id === undefined ? '' : readFileSync(join(id, stream), 'utf8')
+    // The folder is made a moment before the files in it.
+    return id === undefined || !existsSync(join(id, stream)) ? '' : readFileSync(join(id, stream), 'utf8')
   }
   const leftovers = async () => {
     for (let i = 0; i < 200 && findLeftovers(stateDir).length > 0; i++) await pause(50)
