@@ -76,7 +76,7 @@ function pushNetwork(objects: OverlayObject[], remote: Remote, { network, destin
 }
 
 function routeObject({ context, node }: Remote, { prefix, way }: Destination, through: NexthopSpec): OverlayObject {
-  const preferredSource = context.self.vtep.addresses.find((address) => ipFamily(address) === ipFamily(prefix))
+  const preferredSource = context.sources[ipFamily(prefix)]
   return {
     kind: 'route',
     device: way === 'direct' ? '' : through.device,

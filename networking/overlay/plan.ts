@@ -46,8 +46,25 @@ export function planOverlay(desired: OverlayState, actual: OverlayState): Overla
   return { add: additions(desired, actual, fates), remove: removals(desired, actual, fates) }
 }
 
+/**
+ * The same where nothing of ours is there yet. Objects of one key (there are none in a snapshot as the master makes it) are
+ * each made: the last one stays, as in {@link planOverlay}.
+ */
+export function planFresh(desired: readonly OverlayObject[]): OverlayPlan {
+  const made = byKind()
+  for (const wanted of desired) pushMaking(made, wanted, undefined)
+  return { add: makingOrder.flatMap((kind) => made[kind]), remove: [] }
+}
+
+type OpsByKind = Record<OverlayObject['kind'], RouteOp[]>
+
+function pushMaking(made: OpsByKind, wanted: OverlayObject, found: OverlayObject | undefined): void {
+  if (wanted.kind === 'link') made.link.push(...linkOps(wanted.link, found?.kind === 'link' ? found.link : undefined))
+  else made[wanted.kind].push(makeOp(wanted))
+}
+
 /** One list of ops for each kind, joined in the order of the kinds. */
-function byKind(): Record<OverlayObject['kind'], RouteOp[]> {
+function byKind(): OpsByKind {
   return { link: [], address: [], fdb: [], neighbour: [], nexthop: [], route: [] }
 }
 
@@ -97,8 +114,7 @@ function additions(desired: OverlayState, actual: OverlayState, fates: ReadonlyM
     const lost = wanted.kind !== 'link' && fate === 'recreated'
     const flushed = wanted.kind === 'neighbour' && fate === 'flushed'
     if (found !== undefined && !lost && !flushed && sameObject(wanted, found)) continue
-    if (wanted.kind === 'link') made.link.push(...linkOps(wanted.link, found?.kind === 'link' ? found.link : undefined))
-    else made[wanted.kind].push(makeOp(wanted))
+    pushMaking(made, wanted, found)
   }
   return makingOrder.flatMap((kind) => made[kind])
 }

@@ -8,11 +8,11 @@ import { type Address, type Link, type RouteOp, type RouteSocket } from '../netl
 import { linkPrefix } from '../protocol.ts'
 import { applyOverlay } from './apply.ts'
 import { refuseClashes } from './clash.ts'
-import { desiredOverlay, overlayContext, type OverlayInputs } from './desired.ts'
+import { desiredObjects, desiredOverlay, overlayContext, type OverlayInputs } from './desired.ts'
 import { desiredSysctls } from './desired-sysctls.ts'
 import { type DirectRouting, directWay } from './direct.ts'
 import { type OverlayState, vxlanDeviceName } from './objects.ts'
-import { planOverlay } from './plan.ts'
+import { planFresh, planOverlay } from './plan.ts'
 import { overlayProblems } from './problems.ts'
 import { readOverlay } from './read.ts'
 import { applySysctls, formatSysctl, type Sysctl } from './sysctl.ts'
@@ -65,7 +65,10 @@ export async function reconcileOverlay(
   reportProblems(options, snapshot, inputs)
   const { refused, errors } = await refusedNetworks(options, snapshot, actual)
   const allowed = withoutNetworks(snapshot, refused)
-  const plan = planOverlay(desiredOverlay(allowed, inputs), actual)
+  const plan =
+    actual.size === 0
+      ? planFresh(desiredObjects(allowed, inputs))
+      : planOverlay(desiredOverlay(allowed, inputs), actual)
   const { add, remove } = scope === 'all' ? plan : { add: plan.add, remove: [] }
   await attempt(errors, () => applyOverlay(routes, add, { signal }))
   const settings = await attempt(errors, async () => setSysctls(options, { snapshot: allowed, links, inputs }))

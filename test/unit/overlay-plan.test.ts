@@ -5,8 +5,8 @@ import { applyDelta, diffSnapshots } from '../../core/model/delta.ts'
 import { parseNodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, type Node } from '../../core/model/snapshot.ts'
 import { formatRouteOp } from '../../networking/netlink/format.ts'
-import { desiredOverlay, type OverlayInputs } from '../../networking/overlay/desired.ts'
-import { planOverlay, planOverlayChange } from '../../networking/overlay/plan.ts'
+import { desiredObjects, desiredOverlay, type OverlayInputs } from '../../networking/overlay/desired.ts'
+import { planFresh, planOverlay, planOverlayChange } from '../../networking/overlay/plan.ts'
 import { allocatedNode, largeNetwork, overlaySnapshot, twoNetworks } from '../support/overlay-snapshots.ts'
 
 const self = parseNodeName('n1')
@@ -306,4 +306,10 @@ t.test('one node more at 10,000 is planned without looking at the others', async
     return performance.now() - start
   })
   t.ok(Math.min(...times) < 5, `fastest of 20: ${Math.min(...times)} ms`)
+})
+
+t.test('into an empty kernel the plan without keys is the same', async (t) => {
+  for (const snapshot of [emptyCluster, overlaySnapshot(1, [n2, n3]), overlaySnapshot(1, [n1, n2, n3])]) {
+    t.same(planFresh(desiredObjects(snapshot, inputs)), planOverlay(desiredOverlay(snapshot, inputs), new Map()))
+  }
 })
