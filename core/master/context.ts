@@ -16,6 +16,7 @@ import { type AgentRecord } from './registry/state.ts'
 import { type SnapshotKeeper } from './snapshot/keeper.ts'
 import { type Progress } from './snapshot/progress.ts'
 import { type Publisher } from './snapshot/publisher.ts'
+import { type Drains } from './tasks/drains.ts'
 import { type TaskTable } from './tasks/table.ts'
 
 /** An agent's open session, as the rest of the master sees it. */
@@ -80,6 +81,7 @@ export interface MasterContext {
   readonly allocator: Allocator
   readonly offers: Offers
   readonly tasks: TaskTable
+  readonly drains: Drains
   readonly agents: Map<AgentId, AgentEntry>
   readonly frameworks: Map<FrameworkId, FrameworkEntry>
   readonly counters: Counters

@@ -23,8 +23,9 @@ import { openKeeper } from './snapshot/keeper.ts'
 import { openProgress } from './snapshot/progress.ts'
 import { openPublisher } from './snapshot/publisher.ts'
 import { openVersions, type Versions } from './snapshot/versions.ts'
+import { openDrains } from './tasks/drains.ts'
 import { openTaskTable } from './tasks/table.ts'
-import { recoverTask } from './tasks/tasks.ts'
+import { recoverTask, sendKill } from './tasks/tasks.ts'
 
 /** How often agents are asked whether they live. Source: mesos, src/master/constants.hpp, DEFAULT_AGENT_PING_TIMEOUT. */
 export const defaultPingIntervalMs = 15_000
@@ -144,9 +145,15 @@ function assemble(
   const openedMs = clock.nowMs()
   const isInUse = (key: string) => parts.publisher.isVipInUse(key)
   const vipUse = () => ({ isInUse, nowMs: clock.nowMs(), sinceMs: openedMs })
+  const drains = openDrains({
+    publish: () => parts.keeper.flush(),
+    progress,
+    send: (taskId, graceMs) => sendKill({ tasks: parts.tasks, agents }, taskId, graceMs),
+    ...{ clock, log: options.log },
+  })
   const context: MasterContext = {
     ...parts,
-    ...{ ids, clock, agents, frameworks, allocator, counters, offers, progress, usage, room, vipUse },
+    ...{ ids, clock, agents, frameworks, allocator, counters, offers, progress, usage, room, vipUse, drains },
     term: options.leadership.term,
     self: options.nodeName,
     profile: options.profile,
@@ -169,6 +176,7 @@ async function close(context: MasterContext, versions: Versions): Promise<void> 
   for (const agent of context.agents.values()) agent.cancelPing()
   for (const framework of context.frameworks.values()) framework.cancelFailover()
   context.offers.close()
+  context.drains.close()
   versions.close()
   await context.tasks.close()
 }

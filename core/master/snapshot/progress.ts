@@ -16,10 +16,14 @@ export interface Progress {
   /** Has `version` reached every node now? */
   check(version: number): Convergence
   /**
-   * Waits until it has, or until `timeoutMs` is over; then says who is missing.
+   * Waits until it has, or until `timeoutMs` is over; then says who is missing. `of`: only nodes whose daemon is there now
+   * are waited for.
    * @throws AbortError
    */
-  wait(version: number, options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<Convergence>
+  wait(
+    version: number,
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly of?: 'connected' },
+  ): Promise<Convergence>
 }
 
 /** What progress needs. */
@@ -56,11 +60,12 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
     const { appliedVersion, problem, connected } = entries.get(node) ?? unknownNode()
     return { node, appliedVersion, connected, ...(problem === '' ? {} : { problem }) }
   }
-  const check = (version: number) => {
-    const found = convergence(version, [...waitedFor()].map(of))
+  const check = (version: number, among: 'all' | 'connected' = 'all') => {
+    const nodes = [...waitedFor()].map(of).filter(({ connected }) => among === 'all' || connected)
+    const found = convergence(version, nodes)
     return version > keeper.version() ? { ...found, converged: false } : found
   }
-  const wait: Progress['wait'] = (version, { timeoutMs, signal }) =>
+  const wait: Progress['wait'] = (version, { timeoutMs, signal, of: among }) =>
     new Promise((resolve, reject) => {
       signal.throwIfAborted()
       const finish = (settle: () => void) => {
@@ -71,11 +76,11 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
         settle()
       }
       const look = () => {
-        const found = check(version)
+        const found = check(version, among)
         if (found.converged) finish(() => resolve(found))
       }
       const abort = () => finish(() => reject(signal.reason))
-      const cancel = clock.after(timeoutMs, () => finish(() => resolve(check(version))))
+      const cancel = clock.after(timeoutMs, () => finish(() => resolve(check(version, among))))
       const stopListening = keeper.onPublish(look)
       signal.addEventListener('abort', abort, { once: true })
       waiters.add(look)
@@ -106,7 +111,7 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       const { connected, seenMs } = entries.get(node) ?? unknownNode()
       return connected ? 0 : clock.monotonicMs() - seenMs
     },
-    check,
+    check: (version) => check(version),
     wait,
   }
 }

@@ -1,6 +1,7 @@
 import { errorMessage } from '../../base/errors.ts'
 import { type AgentId, type FrameworkId, type TaskId } from '../../model/ids.ts'
 import { isTerminal, type TaskStatus } from '../../model/task.ts'
+import { taskVips } from '../../model/task-vips.ts'
 import { type MasterContext } from '../context.ts'
 import { decideVips, hasVipAddresses, vipNames } from '../networks/vips.ts'
 import { type MasterTask, type MasterVerdict, masterStatus, runningTask, stateFor, stepTask } from './state.ts'
@@ -152,12 +153,32 @@ export function healthChange(context: MasterContext, agentId: AgentId, taskId: T
   forward(context, task.frameworkId, { ...status, reason: 'REASON_TASK_HEALTH_CHECK_STATUS_UPDATED' }, agentId)
 }
 
-/** Asks for a task's end: at once in the snapshot, so that nothing new is sent to it, and by its agent. */
+/**
+ * Asks for a task's end: at once in the snapshot, so that nothing new is sent to it, and by its agent; of one behind a VIP
+ * by its agent when the nodes have that snapshot.
+ */
 export function killTask(context: MasterContext, task: MasterTask, graceMs: number): void {
   if (isTerminal(task.status.state)) return
   const next = stepTask(task, { kind: 'kill', graceMs })
   putTask(context, next)
-  context.agents.get(task.info.agentId)?.link?.send({ kind: 'kill', taskId: task.info.taskId, graceMs })
+  const isBehindVip = task.status.state === 'TASK_RUNNING' && hasVips(task)
+  if (isBehindVip) context.drains.kill(task.info.taskId, graceMs)
+  else sendKill(context, task.info.taskId, graceMs)
+}
+
+/** Tells the task's agent, if it is connected, to end it. */
+export function sendKill(
+  { tasks, agents }: Pick<MasterContext, 'tasks' | 'agents'>,
+  taskId: TaskId,
+  graceMs: number,
+): void {
+  const task = tasks.get(taskId)
+  if (task === undefined || isTerminal(task.status.state)) return
+  agents.get(task.info.agentId)?.link?.send({ kind: 'kill', taskId, graceMs })
+}
+
+function hasVips({ info: { discovery, labels, resources } }: MasterTask): boolean {
+  return taskVips({ labels, ports: resources.ports, ...(discovery && { discovery }) }, 'pass-over').length > 0
 }
 
 /** The master's own word on a task; one that ends it ends it here too, for no acknowledgement will come. */
