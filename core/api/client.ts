@@ -5,6 +5,7 @@ import { AppError, hasCode } from '../base/errors.ts'
 import { type Ip } from '../base/ip.ts'
 import { type Logger } from '../base/log.ts'
 import { applyDelta, diffSnapshots, isEmptyDelta } from '../model/delta.ts'
+import { type NodeHealth } from '../model/convergence.ts'
 import { type NodeName } from '../model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type SnapshotDelta } from '../model/snapshot.ts'
 import { type SubnetUsage } from '../model/usage.ts'
@@ -38,7 +39,7 @@ export interface WatchOptions {
 /** A node's subscription. Iterate it once; it ends when the signal aborts, and never throws. */
 export interface SnapshotWatch extends AsyncIterable<SnapshotUpdate> {
   /** Tells the masters which version is wholly programmed, or why it is not. Again after each reconnect. */
-  ack(version: number, problem?: string): void
+  ack(version: number, problem?: string, health?: NodeHealth): void
   /** Tells the masters how full this node's subnets are. The last word counts, also after a reconnect. */
   reportUsage(usage: readonly SubnetUsage[]): void
 }
@@ -64,8 +65,10 @@ export function watchSnapshots(options: WatchOptions): SnapshotWatch {
   const current = options.resumeAfter ?? emptySnapshot
   const nothingSaid = { lastAck: undefined, lastUsage: undefined, call: undefined }
   const state: WatchState = { current, resumeAfter: current.version, ...nothingSaid }
-  const ack = (version: number, problem?: string) => {
-    state.lastAck = { body: { $case: 'applied', value: { version, problem: problem ?? '' } } }
+  const ack = (version: number, problem = '', health: NodeHealth = { warnings: [], repairs: {} }) => {
+    const { warnings, repairs } = health
+    const value = { version, problem, warnings: [...warnings], repairs: { ...repairs } }
+    state.lastAck = { body: { $case: 'applied', value } }
     state.call?.write(state.lastAck)
   }
   const reportUsage = (usage: readonly SubnetUsage[]) => {

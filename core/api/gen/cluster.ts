@@ -169,6 +169,15 @@ export interface Applied {
   version: number;
   /** empty: all of it is programmed */
   problem: string;
+  /** what is wrong on ways to other nodes; keeps no version from being applied */
+  warnings: string[];
+  /** by stage: what the auditor put right since the daemon started */
+  repairs: { [key: string]: number };
+}
+
+export interface Applied_RepairsEntry {
+  key: string;
+  value: number;
 }
 
 export interface SnapshotMessage {
@@ -1524,7 +1533,7 @@ export const Hello: MessageFns<Hello> = {
 };
 
 function createBaseApplied(): Applied {
-  return { version: 0, problem: "" };
+  return { version: 0, problem: "", warnings: [], repairs: {} };
 }
 
 export const Applied: MessageFns<Applied> = {
@@ -1535,6 +1544,12 @@ export const Applied: MessageFns<Applied> = {
     if (message.problem !== "") {
       writer.uint32(18).string(message.problem);
     }
+    for (const v of message.warnings) {
+      writer.uint32(26).string(v!);
+    }
+    globalThis.Object.entries(message.repairs).forEach(([key, value]: [string, number]) => {
+      Applied_RepairsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
     return writer;
   },
 
@@ -1565,6 +1580,82 @@ export const Applied: MessageFns<Applied> = {
             }
 
             message.problem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = Applied_RepairsEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.repairs[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseApplied_RepairsEntry(): Applied_RepairsEntry {
+  return { key: "", value: 0 };
+}
+
+export const Applied_RepairsEntry: MessageFns<Applied_RepairsEntry> = {
+  encode(message: Applied_RepairsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint64(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Applied_RepairsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseApplied_RepairsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = longToNumber(reader.uint64());
             continue;
           }
         }
