@@ -17,6 +17,8 @@ export interface FollowOptions {
   readonly pipeline: Pipeline
   /** Called for each version, before it is acknowledged. */
   readonly onApplied: (snapshot: ClusterSnapshot) => void
+  /** What is wrong on ways to other nodes; told with each acknowledgement. Absent: nothing is known of them. */
+  readonly warnings?: () => readonly string[]
   /** Parts that notice something ask for an audit by these. */
   readonly requests?: AuditRequests
   readonly clock: Clock
@@ -29,19 +31,20 @@ export interface FollowOptions {
  * repaired by the auditor, which also compares the kernel with the snapshot on a timer. Ends when the signal aborts.
  */
 export async function followCluster(options: FollowOptions): Promise<void> {
-  const { watch, pipeline, log, signal } = options
-  const auditor = openAuditor(options)
+  const { pipeline, signal } = options
+  const ledger = openLedger(options)
+  const auditor = openAuditor(options, ledger)
   options.requests?.serve(() => auditor.trigger('audit'))
   auditor.trigger('audit') // what the disk said is programmed before any master answers
   try {
-    for await (const update of watch) {
+    for await (const update of options.watch) {
       try {
-        tellRepairs(log, await pipeline.apply(update, { signal }))
+        ledger.repaired(await pipeline.apply(update, { signal }))
         options.onApplied(update.next)
-        watch.ack(update.next.version)
+        ledger.ack(update.next.version)
       } catch (error) {
         if (signal.aborted) break
-        tellProblem(options, update.next, error)
+        tellProblem(options, ledger, { snapshot: update.next, error })
         auditor.trigger('audit')
       }
     }
@@ -50,17 +53,42 @@ export async function followCluster(options: FollowOptions): Promise<void> {
   }
 }
 
-function openAuditor(options: FollowOptions): ReconcileLoop {
-  const { watch, pipeline, clock, log } = options
+function openAuditor(options: FollowOptions, ledger: Ledger): ReconcileLoop {
+  const { pipeline, clock, log } = options
   const run = async (signal: AbortSignal) => {
     const { current } = pipeline
     if (current.version === 0) return // nothing is known yet: an empty snapshot would sweep everything away
-    const repairs = await pipeline.audit({ signal })
-    tellRepairs(log, repairs)
+    ledger.repaired(await pipeline.audit({ signal }))
     options.onApplied(pipeline.current)
-    watch.ack(pipeline.current.version)
+    ledger.ack(pipeline.current.version)
   }
   return openLoop({ run, auditEveryMs, clock, log })
+}
+
+/** What the master is told beside versions. */
+interface Ledger {
+  /** Counts and logs. */
+  repaired(repairs: readonly Repair[]): void
+  ack(version: number, problem?: string): void
+}
+
+/** More would say nothing new, and each acknowledgement carries them, of a thousand nodes maybe. */
+const maxWarnings = 20
+
+function openLedger({ watch, log, warnings = () => [] }: FollowOptions): Ledger {
+  const repairs: Record<string, number> = {}
+  let programmed = false
+  return {
+    repaired: (found) => {
+      // Until a version is programmed, what is missing was not there before: that is no repair.
+      if (programmed) for (const { stage } of found) repairs[stage] = (repairs[stage] ?? 0) + 1
+      tellRepairs(log, found)
+    },
+    ack: (version, problem) => {
+      programmed ||= problem === undefined
+      watch.ack(version, problem, { warnings: warnings().slice(0, maxWarnings), repairs })
+    },
+  }
 }
 
 function tellRepairs(log: Logger, repairs: readonly Repair[]): void {
@@ -69,10 +97,15 @@ function tellRepairs(log: Logger, repairs: readonly Repair[]): void {
   log.info({ count: repairs.length, operations: shown }, 'kernel differed from the snapshot; repaired')
 }
 
-function tellProblem({ watch, log }: FollowOptions, snapshot: ClusterSnapshot, error: unknown): void {
+interface Problem {
+  readonly snapshot: ClusterSnapshot
+  readonly error: unknown
+}
+
+function tellProblem({ log }: FollowOptions, ledger: Ledger, { snapshot, error }: Problem): void {
   const reasons = (error instanceof AggregateError ? error.errors : [error]).flatMap(causes)
   log.error({ version: snapshot.version, reasons }, 'version is not wholly programmed')
-  watch.ack(snapshot.version, reasons.join('; '))
+  ledger.ack(snapshot.version, reasons.join('; '))
 }
 
 function causes(error: unknown): readonly string[] {

@@ -175,7 +175,8 @@ async function run(ground: Ground): Promise<void> {
   }
   log.info({ node: nodeName }, 'node daemon ready')
   const watching = overlay.run({ signal })
-  await followCluster({ watch, pipeline, onApplied, requests, clock: systemClock, log, signal })
+  const { warnings } = overlay
+  await followCluster({ watch, pipeline, onApplied, warnings, requests, clock: systemClock, log, signal })
   await Promise.allSettled([watching, cni.close(), http.close(), dns.close()])
   cache.close()
 }

@@ -17,7 +17,7 @@ export interface ProberOptions {
   /** Names of our VXLAN devices, as they are now. */
   readonly devices: () => Promise<readonly string[]>
   readonly offload: Pick<ChecksumOffload, 'read' | 'set'>
-  /** {@link Prober.pathMtuBytes} is another one now. */
+  /** {@link Prober.pathMtuBytes} or {@link Prober.warnings} is another one now. */
   readonly onChange: () => void
   readonly clock: Clock
   readonly log: Logger
@@ -66,7 +66,7 @@ export function openProber(options: ProberOptions): Prober {
     const checkedMs = clock.monotonicMs()
     known.set(peer.name, { peer, finding, warning, underlayMtuBytes: device.mtuBytes, checkedMs })
     if (warning !== before?.warning) tell(log, peer, warning)
-    if (limitOf(finding) !== limitOf(before?.finding)) options.onChange()
+    if (warning !== before?.warning || limitOf(finding) !== limitOf(before?.finding)) options.onChange()
     return 'probed'
   }
   return {
@@ -102,10 +102,10 @@ function withLimit(name: NodeName, finding: PathFinding): readonly (readonly [No
 
 function forgetOthers(known: Map<NodeName, Known>, peers: readonly Peer[], { onChange }: ProberOptions): void {
   const names = new Map(peers.map(({ name, underlay }) => [name, underlay]))
-  for (const [name, { peer, finding }] of known) {
+  for (const [name, { peer, warning }] of known) {
     if (names.get(name) === peer.underlay) continue
     known.delete(name)
-    if (limitOf(finding) !== undefined) onChange()
+    if (warning !== undefined) onChange() // a path that is too narrow is one too
   }
 }
 

@@ -195,7 +195,7 @@ export interface ScriptedNode {
   readonly kinds: string[]
   /** Tasks that ever vanished from it. */
   readonly removedTasks: TaskId[]
-  ack(version: number, problem?: string): void
+  readonly ack: SnapshotWatch['ack']
   readonly reportUsage: SnapshotWatch['reportUsage']
   stop(): Promise<void>
 }

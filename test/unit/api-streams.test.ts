@@ -143,8 +143,12 @@ t.test('clients go on to the next master; convergence says who is missing', asyn
   node.ack(version, 'nft said no')
   await until(() => progress.of(parseNodeName('node1')).problem !== undefined, 'the problem')
   t.match(progress.check(version), { missing: [{ node: 'node1', problem: 'nft said no' }] })
+  const health = { warnings: ['the path to node node2 is narrow'], repairs: { overlay: 2 } }
+  node.ack(version, undefined, health)
+  t.match(await waiting, { converged: true, missing: [], warned: [{ node: 'node1', warnings: health.warnings }] })
+  t.same(progress.of(parseNodeName('node1')).health, health)
   node.ack(version)
-  t.match(await waiting, { converged: true, missing: [] })
+  await until(() => progress.check(version).warned === undefined, 'the end of the warning')
 
   t.match(progress.check(version + 1), { converged: false }, 'a version that is not there yet')
   const aborter = new AbortController()

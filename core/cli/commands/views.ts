@@ -30,7 +30,10 @@ export async function listNodes(globals: GlobalOptions): Promise<void> {
       subnets.join(' '),
     ]
   }
-  print(nodes, () => formatTable(['NODE', 'UNDERLAY', 'AGENT', 'VERSION', 'SUBNETS'], nodes.map(row)), globals)
+  const table = () => formatTable(['NODE', 'UNDERLAY', 'AGENT', 'VERSION', 'SUBNETS'], nodes.map(row))
+  const warnings = () =>
+    nodes.flatMap(({ name, daemon }) => (isRecord(daemon) ? formatWarnings(name, daemon['warnings']) : []))
+  print(nodes, () => [table(), ...warnings()].join('\n'), globals)
 }
 
 /** `weft vip list`: what the snapshot wants of every node. */
@@ -67,13 +70,21 @@ export async function converge(globals: GlobalOptions & { timeout: string }, ver
 
 function formatConvergence(answer: unknown): string {
   if (!isRecord(answer)) return 'no answer'
-  if (answer['converged'] === true) return `version ${answer['version']} has reached every node`
+  const warned = Array.isArray(answer['warned']) ? answer['warned'].filter(isRecord) : []
+  const warnings = warned.flatMap((node) => formatWarnings(node['node'], node['warnings']))
+  if (answer['converged'] === true)
+    return [`version ${answer['version']} has reached every node`, ...warnings].join('\n')
   const missing = Array.isArray(answer['missing']) ? answer['missing'].filter(isRecord) : []
   const lines = missing.map((node) => {
     const state = node['connected'] === true ? 'connected' : 'not connected'
     return `  ${node['node']}: has ${node['appliedVersion']}, ${state}${node['problem'] ? `: ${node['problem']}` : ''}`
   })
-  return [`version ${answer['version']} has not reached every node`, ...lines].join('\n')
+  return [`version ${answer['version']} has not reached every node`, ...lines, ...warnings].join('\n')
+}
+
+/** One line for each warning that a node has told of its ways to others. */
+function formatWarnings(node: unknown, warnings: unknown): readonly string[] {
+  return Array.isArray(warnings) ? warnings.map((warning) => `warning of ${node}: ${warning}`) : []
 }
 
 function texts(row: Row, keys: readonly string[]): readonly string[] {

@@ -12,6 +12,7 @@ import { type MasterContext } from '../context.ts'
 import { decideNode } from '../networks/nodes.ts'
 import { type Subscription } from '../snapshot/keeper.ts'
 import { type SnapshotMail } from '../snapshot/mailbox.ts'
+import { type AppliedVersion } from '../snapshot/progress.ts'
 import { firstMessageMs } from './agents.ts'
 
 type Call = ServerDuplexStream<NodeMessage, SnapshotMessage>
@@ -22,7 +23,7 @@ interface Stream {
   node: NodeName | undefined
   subscription: Subscription | undefined
   /** An acknowledgement that came before the subscription was made. */
-  early: { readonly version: number; readonly problem: string } | undefined
+  early: AppliedVersion | undefined
   /** The same for the usage of its subnets. */
   earlyUsage: readonly SubnetUsage[] | undefined
 }
@@ -73,7 +74,7 @@ export function openNodeStreams(context: MasterContext): (call: Call) => void {
       current.set(name, stream)
       if (older !== undefined) end(older)
       context.progress.connected(name)
-      if (stream.early !== undefined) context.progress.applied(name, stream.early.version, stream.early.problem)
+      if (stream.early !== undefined) context.progress.applied(name, stream.early)
       if (stream.earlyUsage !== undefined) context.usage.set(name, stream.earlyUsage)
       const send = (mail: SnapshotMail) => stream.call.write(encode(mail))
       stream.subscription = context.keeper.subscribe(hello.resumeAfter, send)
@@ -97,7 +98,7 @@ export function openNodeStreams(context: MasterContext): (call: Call) => void {
       void subscribe(stream, body.value)
     } else if (body?.$case === 'applied') {
       if (stream.node === undefined) stream.early = body.value
-      else context.progress.applied(stream.node, body.value.version, body.value.problem)
+      else context.progress.applied(stream.node, body.value)
     } else if (body?.$case === 'usage') {
       takeUsage(stream, body.value)
     }

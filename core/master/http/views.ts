@@ -20,12 +20,12 @@ export function snapshotView({ version, networks, nodes, tasks, vips, policies }
 /** A machine: what it was given, what runs there, how far it is. */
 export function nodeView(context: MasterContext, { daemon: _, ...node }: NodeRecord) {
   const agent = node.agentId === undefined ? undefined : context.agents.get(node.agentId)
-  const { appliedVersion, connected, problem } = context.progress.of(node.name)
+  const { appliedVersion, connected, problem, health } = context.progress.of(node.name)
   return {
     ...node,
     ...(node.name === context.self ? { master: 'leader' } : {}),
     agentState: agent?.state.kind,
-    daemon: { connected, appliedVersion, problem },
+    daemon: { connected, appliedVersion, problem, ...health },
   }
 }
 

@@ -1,13 +1,20 @@
 import { type Clock } from '../../base/clock.ts'
-import { type Convergence, convergence, type NodeProgress } from '../../model/convergence.ts'
+import { type Convergence, convergence, type NodeHealth, type NodeProgress } from '../../model/convergence.ts'
 import { type NodeName } from '../../model/ids.ts'
 import { type SnapshotKeeper } from './keeper.ts'
+
+/** What a node tells when it is done with a version. */
+export interface AppliedVersion extends NodeHealth {
+  readonly version: number
+  /** Empty: all of it is programmed. */
+  readonly problem: string
+}
 
 /** Who has programmed which version, and waiting for it. */
 export interface Progress {
   connected(node: NodeName): void
   disconnected(node: NodeName): void
-  applied(node: NodeName, version: number, problem: string): void
+  applied(node: NodeName, told: AppliedVersion): void
   of(node: NodeName): NodeProgress
   /** The node is no part of the cluster any more. */
   forget(node: NodeName): void
@@ -37,17 +44,20 @@ export interface ProgressOptions {
 interface Entry {
   appliedVersion: number
   problem: string
+  health: NodeHealth | undefined
   connected: boolean
   /** Monotonic; when it was last connected. */
   seenMs: number
 }
+
+const nothingTold = { appliedVersion: 0, problem: '', health: undefined } as const
 
 /** Opens it without knowledge of any node. */
 export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Progress {
   const entries = new Map<NodeName, Entry>()
   const waiters = new Set<() => void>()
   const openedMs = clock.monotonicMs()
-  const unknownNode = (): Entry => ({ appliedVersion: 0, problem: '', connected: false, seenMs: openedMs })
+  const unknownNode = (): Entry => ({ ...nothingTold, connected: false, seenMs: openedMs })
   const entryOf = (node: NodeName): Entry => {
     const found = entries.get(node) ?? unknownNode()
     entries.set(node, found)
@@ -57,8 +67,9 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
     for (const waiter of [...waiters]) waiter()
   }
   const of = (node: NodeName): NodeProgress => {
-    const { appliedVersion, problem, connected } = entries.get(node) ?? unknownNode()
-    return { node, appliedVersion, connected, ...(problem === '' ? {} : { problem }) }
+    const { appliedVersion, problem, connected, health } = entries.get(node) ?? unknownNode()
+    const told = health === undefined ? {} : { health }
+    return { node, appliedVersion, connected, ...(problem === '' ? {} : { problem }), ...told }
   }
   const check = (version: number, among: 'all' | 'connected' = 'all') => {
     const nodes = [...waitedFor()].map(of).filter(({ connected }) => among === 'all' || connected)
@@ -95,11 +106,12 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       Object.assign(entryOf(node), { connected: false, seenMs: clock.monotonicMs() })
       wake()
     },
-    applied: (node, version, problem) => {
+    applied: (node, { version, problem, warnings, repairs }) => {
       const entry = entryOf(node)
       // With a problem, the version is the one that failed: what was applied before stays applied.
       if (problem === '') entry.appliedVersion = Math.max(entry.appliedVersion, version)
       entry.problem = problem
+      entry.health = { warnings, repairs }
       wake()
     },
     of,
