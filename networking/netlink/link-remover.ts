@@ -1,14 +1,17 @@
 /**
  * Removes links without keeping the thread. Taking a veth pair away costs the kernel some 20 ms of waiting (RCU grace
  * periods), however many go at once: so names that come while removals are under way go together in the next, as one link
- * group (IFLA_GROUP), and the request is sent from another thread.
+ * group (IFLA_GROUP), and the request is sent from another thread. Whoever asked is told as soon as the link is gone for
+ * all to see, which is at the beginning of that wait; the thread waits on, for the kernel to free what the link had.
  *
- * Rejected: answering before the link is gone (down, renamed, removal noted on disk): it saves the caller the wait, but
- * whoever then looks finds links that should be gone, and a namespace that still has its interface. A worker thread of our
+ * Rejected: answering before the link is gone (down, renamed, removal noted on disk): whoever then looks finds links that
+ * should be gone, and a namespace that still has its interface. Moving it to a namespace of the daemon's that holds what
+ * is to be removed: that waits as long (rcu_barrier), and holds the lock of all links meanwhile. A worker thread of our
  * own: a second event loop and its memory for one system call.
  */
 import { AppError } from '../../core/base/errors.ts'
 import { kernelError } from './errors.ts'
+import { type GoneWatch, openGoneWatch } from './link-gone.ts'
 import { linkDelRequest, linkGroupDelRequest, linkSetRequest } from './link.ts'
 import {
   decodeAcknowledgement,
@@ -30,8 +33,8 @@ export interface LinkRemover {
   close(): void
 }
 
-/** Removals at once: their waits overlap. Few, because each takes a thread of Node's pool, which files need too. */
-const laneCount = 2
+/** Removals at once: their waits overlap. Each takes one of the four threads of Node's pool: one is left for files. */
+const laneCount = 3
 /** Links in this group, and in that of the next lane, are about to go; "weft". A link that a crash left in it goes with the next removal. */
 const doomedGroup = 0x77656674
 /** More than wait at once on any node, and within the buffers. */
@@ -54,6 +57,7 @@ export function openLinkRemover({ netns }: { readonly netns?: NetnsTarget } = {}
   const idle = Array.from({ length: laneCount }, (_, i): Lane => {
     return { port: openPort({ protocol: NETLINK_ROUTE, netns }), group: doomedGroup + i }
   })
+  const watch = openGoneWatch({ netns })
   let queue: Waiting[] = []
   let state: 'open' | 'closed' = 'open'
   const run = async (lane: Lane) => {
@@ -61,10 +65,14 @@ export function openLinkRemover({ netns }: { readonly netns?: NetnsTarget } = {}
     while (queue.length > 0) {
       const round = queue.slice(0, largestRound)
       queue = queue.slice(largestRound)
-      await perform(lane, round)
+      await perform(lane, round, watch)
     }
-    if (state === 'closed') lane.port.close()
-    else idle.push(lane)
+    idle.push(lane)
+    if (state === 'closed' && idle.length === laneCount) end()
+  }
+  const end = () => {
+    for (const { port } of idle) port.close()
+    watch.close()
   }
   return {
     remove: (names) => {
@@ -75,15 +83,24 @@ export function openLinkRemover({ netns }: { readonly netns?: NetnsTarget } = {}
       return done
     },
     close: () => {
+      if (state === 'open' && idle.length === laneCount) end()
       state = 'closed'
-      for (const { port } of idle.splice(0)) port.close()
     },
   }
 }
 
-async function perform(lane: Lane, round: readonly Waiting[]): Promise<void> {
+async function perform(lane: Lane, round: readonly Waiting[], watch: GoneWatch): Promise<void> {
   const names = [...new Set(round.flatMap((waiting) => waiting.names))]
+  const gone = new Set<string>()
+  const stop = watch.expect(names, (name) => {
+    gone.add(name)
+    for (const waiting of round) {
+      if (waiting.names.includes(name) && waiting.names.every((one) => gone.has(one))) waiting.resolve()
+    }
+  })
   const failed = await removeGroup(lane, names).catch((error: unknown) => new Map(names.map((name) => [name, error])))
+  watch.read()
+  stop()
   for (const waiting of round) {
     const name = waiting.names.find((one) => failed.has(one))
     if (name === undefined) waiting.resolve()

@@ -1,4 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { closeSync, openSync } from 'node:fs'
 import t from 'tap'
 import { openLinkRemover } from '../../networking/netlink/link-remover.ts'
 import { openRouteSocket } from '../../networking/netlink/route-socket.ts'
@@ -114,4 +115,27 @@ t.test('links go together, and the thread goes on', { skip: canMakeHosts }, asyn
   node.run('ip', 'link', 'add', 'wfcy', 'type', 'bridge')
   const [bad, good] = await Promise.allSettled([remover.remove(['lo']), remover.remove(['wfcy'])])
   t.same([bad.status, good.status], ['rejected', 'fulfilled'], 'and keeps no other one')
+})
+
+t.test('a removed link is gone, and its name free, when that is told', { skip: canMakeHosts }, async (t) => {
+  const { node, container } = pair(t)
+  const routes = openRouteSocket({ netns: node.path })
+  const remover = openLinkRemover({ netns: node.path })
+  const inside = openRouteSocket({ netns: container.path })
+  t.teardown(() => {
+    routes.close()
+    inside.close()
+    remover.close()
+  })
+  const fd = openSync(container.path, 'r')
+  t.teardown(() => closeSync(fd))
+  for (let i = 0; i < 20; i++) {
+    const link = { type: 'veth', name: 'wfcz', peer: { name: 'ez', netnsFd: fd } } as const
+    const [made] = await routes.perform([{ kind: 'link.add', link }])
+    await remover.remove(['wfcz'])
+    const left = [await routes.link('wfcz'), await inside.link('ez')]
+    if (made?.ok !== true || left.some((end) => end !== undefined))
+      t.same([made, left], [{ ok: true }, []], `time ${i}`)
+  }
+  t.pass('twenty times')
 })
