@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { version } from './version.ts'
 
 /** Global options, as each command sees them. */
 export interface GlobalOptions {
@@ -18,11 +18,6 @@ function lazy<Options extends GlobalOptions, Args extends readonly unknown[]>(
     const run = await load()
     await run(command.optsWithGlobals<Options>(), ...(args.slice(0, -1) as unknown as Args))
   }
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return String((JSON.parse(text) as { version: unknown }).version)
 }
 
 /** The `weft` command. */
@@ -116,7 +111,9 @@ function addViewCommands(program: Command): void {
 }
 
 function addDnsCommands(program: Command): void {
-  const dns = program.command('dns').description("ask a node's name server: query (the default), records, trace, stats")
+  const dns = program
+    .command('dns')
+    .description("ask a node's name server: query (the default), records, trace, stats; serve another")
   const at = (command: Command) => command.option('--host <host>', 'on which simulated host; default: the first')
   at(dns.command('query', { isDefault: true }))
     .description('ask as any program would')
@@ -136,6 +133,14 @@ function addDnsCommands(program: Command): void {
   at(dns.command('stats'))
     .description('names, answers, drops, and names that several tasks share without wanting to')
     .action(lazy(async () => (await import('./commands/dns-names.ts')).dnsStats))
+  dns
+    .command('serve')
+    .description('a drop-in Mesos-DNS for a Mesos cluster that Weft does not run')
+    .option('--mesos <urls>', 'masters, like http://192.0.2.1:5050,http://192.0.2.2:5050')
+    .option('--config <file>', "Mesos-DNS's configuration file")
+    .option('--listen <places>', 'ADDRESS:PORT of UDP and TCP, several with commas')
+    .option('--http <place>', "ADDRESS:PORT of Mesos-DNS's HTTP interface")
+    .action(lazy(async () => (await import('./commands/dns-serve.ts')).dnsServe))
 }
 
 function addNetworkCommands(program: Command): void {

@@ -76,12 +76,12 @@ function enumerate(api: MesosDnsApi): Reply {
 
 function* enumeration({ view }: MesosDnsApi): Generator<string> {
   const { tasks, frameworks } = view.cluster()
-  const groups = new Map<string, { name: string; id: string }[]>()
+  const groups = new Map<string, Entry[]>()
   for (const { name } of frameworks?.values() ?? []) groups.set(name, [])
-  for (const { name, id, framework } of tasks.values()) {
+  for (const [key, { name, id, framework }] of tasks) {
     const group = groups.get(framework)
-    if (group === undefined) groups.set(framework, [{ name, id }])
-    else group.push({ name, id })
+    if (group === undefined) groups.set(framework, [{ key, name, id }])
+    else group.push({ key, name, id })
   }
   yield '{"frameworks":['
   let first = true
@@ -94,12 +94,18 @@ function* enumeration({ view }: MesosDnsApi): Generator<string> {
   yield ']}'
 }
 
-function* enumerableTasks(view: NamesView, framework: string, list: readonly { name: string; id: string }[]) {
+interface Entry {
+  readonly key: string
+  readonly name: string
+  readonly id: string
+}
+
+function* enumerableTasks(view: NamesView, framework: string, list: readonly Entry[]) {
   const own = frameworkOwners(view, framework)
   const domain = `.${view.config.domain}`
-  for (const { name, id } of list) {
+  for (const { key, name, id } of list) {
     const records: FlatRecord[] = []
-    for (const contribution of view.contributionsOf(`task ${id}`)) {
+    for (const contribution of view.contributionsOf(`task ${key}`)) {
       const { owner } = contribution
       if (contribution.kind !== 'record' || own.has(owner) || !owner.endsWith(domain)) continue
       const record = flatRecord(owner, contribution.data)

@@ -19,7 +19,7 @@ export interface RecordOptions {
   readonly hash: (taskId: string) => string
 }
 
-/** Identity of what contributes: `task ID`, `node NAME`, `network NAME`, `vip KEY`, `framework NAME`, `masters`, `static`. */
+/** Identity of what contributes: `task KEY`, `node NAME`, `network NAME`, `vip KEY`, `framework NAME`, `masters`, `static`. */
 export type EntityKey = string
 
 /** What each entity should contribute, by contribution key; empty: nothing any more. */
@@ -105,7 +105,7 @@ function movedTasks({ previous, next, delta }: RecordChange): readonly string[] 
   )
   const leaderMoved = leaderOf(previous)?.underlay !== leaderOf(next)?.underlay
   if (moved.size === 0 && !leaderMoved) return []
-  return [...next.tasks.values()].filter(({ node }) => leaderMoved || moved.has(node)).map(({ id }) => id)
+  return [...next.tasks].filter(([, { node }]) => leaderMoved || moved.has(node)).map(([key]) => key)
 }
 
 function byKey(list: readonly Contribution[]): ReadonlyMap<string, Contribution> {
