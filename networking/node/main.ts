@@ -163,10 +163,11 @@ async function run(ground: Ground): Promise<void> {
   if (known !== undefined) await adopt(pipeline, known, ground)
   const tell = { self: nodeName, view: dns.stage.view, stats: dns.stats, snapshot: () => pipeline.current }
   const http = await openNamesHttp({ ...tell, clock: systemClock, log })
-  const node = { name: nodeName, underlay, underlayMtuBytes: await underlayMtuBytes(ground) }
+  const mtuBytes = await underlayMtuBytes(ground)
   const resume = known === undefined ? {} : { resumeAfter: known }
   const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
-  const view = () => cniView(pipeline.current, node)
+  const node = () => ({ name: nodeName, underlay, underlayMtuBytes: overlay.underlayMtuBytes() ?? mtuBytes })
+  const view = () => cniView(pipeline.current, node())
   const cni = await openCni(ground, { containers, view, report: watch.reportUsage })
   const onApplied = (snapshot: ClusterSnapshot) => {
     cache.save(snapshot)

@@ -11,6 +11,7 @@ import { openOwnChanges } from '../overlay/own-changes.ts'
 import { openOverlayStage } from '../overlay/stage.ts'
 import { procSysctl } from '../overlay/sysctl.ts'
 import { openProbeGround } from '../probe/ground.ts'
+import { keepOffload } from '../probe/kept-offload.ts'
 import { openChecksumOffload } from '../probe/offload.ts'
 import { peerAddresses, peersOf } from '../probe/peers.ts'
 import { openProber } from '../probe/prober.ts'
@@ -32,6 +33,8 @@ export interface OverlayOptions {
 /** The overlay with its two watchers: of the kernel, and of the ways to the other nodes. */
 export interface Overlay {
   readonly stage: Stage
+  /** Of the underlay device, as the last audit found it; undefined before the first. */
+  readonly underlayMtuBytes: () => number | undefined
   /** What is wrong on ways to other nodes; nothing of it keeps a version from being applied. */
   readonly warnings: () => readonly string[]
   /** Watches until the signal aborts. */
@@ -45,12 +48,15 @@ export function openOverlay(options: OverlayOptions): Overlay {
   const own = openOwnChanges(clock)
   const routes = own.observe(options.routes)
   const probing = openProbing(options)
+  const onDevice = probing.deviceMade
   const pathMtuBytes = probing.prober?.pathMtuBytes
+  const stage = openOverlayStage({
+    ...{ routes, self, underlayDevice, directRouting, sysctl: procSysctl, onDevice, log },
+    ...(pathMtuBytes === undefined ? {} : { pathMtuBytes }),
+  })
   return {
-    stage: openOverlayStage({
-      ...{ routes, self, underlayDevice, directRouting, sysctl: procSysctl, log },
-      ...(pathMtuBytes === undefined ? {} : { pathMtuBytes }),
-    }),
+    stage,
+    underlayMtuBytes: stage.underlayMtuBytes,
     warnings: () => probing.prober?.warnings() ?? [],
     run: async ({ signal }) => {
       const watch = (how: { readonly signal: AbortSignal }) => watchRoutes({}, how)
@@ -64,7 +70,8 @@ export function openOverlay(options: OverlayOptions): Overlay {
 function openProbing({ flags, routes, snapshot, requestAudit, clock, log }: OverlayOptions) {
   const { nodeName, underlay, underlayDevice } = flags
   try {
-    const offload = openChecksumOffload()
+    const opened = openChecksumOffload()
+    const offload = keepOffload(opened, log)
     const ground = openProbeGround({ underlay: ipFamily(underlay), isPeer: peerAddresses(snapshot), clock })
     const prober = openProber({
       askers: ground.askers,
@@ -81,11 +88,11 @@ function openProbing({ flags, routes, snapshot, requestAudit, clock, log }: Over
     })
     const close = () => {
       ground.close()
-      offload.close()
+      opened.close()
     }
-    return { prober, close }
+    return { prober, deviceMade: offload.deviceMade, close }
   } catch (error) {
     log.warn({ reason: errorMessage(error) }, 'ways to other nodes are not probed')
-    return { prober: undefined, close: () => undefined }
+    return { prober: undefined, deviceMade: () => undefined, close: () => undefined }
   }
 }

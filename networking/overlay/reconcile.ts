@@ -28,6 +28,8 @@ export interface OverlayStageOptions {
   /** What probes found to pass on the way to nodes, in octets of the underlay; absent: nothing is probed. */
   readonly pathMtuBytes?: () => ReadonlyMap<NodeName, number>
   readonly sysctl: Sysctl
+  /** A VXLAN device was made, for the first time or again. */
+  readonly onDevice?: (device: string) => void
   readonly log: Logger
 }
 
@@ -71,6 +73,7 @@ export async function reconcileOverlay(
       : planOverlay(desiredOverlay(allowed, inputs), actual)
   const { add, remove } = scope === 'all' ? plan : { add: plan.add, remove: [] }
   await attempt(errors, () => applyOverlay(routes, add, { signal }))
+  for (const op of add) if (op.kind === 'link.add') options.onDevice?.(op.link.name)
   const settings = await attempt(errors, async () => setSysctls(options, { snapshot: allowed, links, inputs }))
   await attempt(errors, () => applyOverlay(routes, remove, { signal }))
   if (errors.length > 0) throw new AggregateError(errors, 'the overlay is not as the snapshot says')

@@ -6,13 +6,19 @@ import { type OverlayInputs } from './desired.ts'
 import { type OverlayPlan, planOverlayChange } from './plan.ts'
 import { overlayInputs, type OverlayRoundScope, type OverlayStageOptions, reconcileOverlay } from './reconcile.ts'
 
+/** The stage, and what it found that others follow from. */
+export interface OverlayStage extends Stage {
+  /** Of the underlay device when it was last read, by each audit; undefined before the first. */
+  underlayMtuBytes(): number | undefined
+}
+
 /**
  * The stage that makes containers of other nodes reachable. A change is performed as the difference of two snapshots,
  * at a cost that depends on the change alone; only where it makes a device is the kernel read first, because that is
  * when ranges must not clash with the machine's routes. The underlay's MTU and prefixes and what the probes found are read
  * by each audit: changes in between use the last ones known.
  */
-export function openOverlayStage(options: OverlayStageOptions): Stage {
+export function openOverlayStage(options: OverlayStageOptions): OverlayStage {
   const { routes, underlayDevice } = options
   let known: OverlayInputs | undefined
 
@@ -33,6 +39,7 @@ export function openOverlayStage(options: OverlayStageOptions): Stage {
   }
   return {
     name: 'overlay',
+    underlayMtuBytes: () => known?.underlayMtuBytes,
     plan: (change) => {
       // When the steps run, not now: the pipeline plans also what it then leaves to an audit.
       let plan: OverlayPlan | undefined

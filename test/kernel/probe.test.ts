@@ -5,6 +5,7 @@ import { type Logger, silentLog } from '../../core/base/log.ts'
 import { parseNetworkName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { openProbeGround, type ProbeGround } from '../../networking/probe/ground.ts'
+import { keepOffload } from '../../networking/probe/kept-offload.ts'
 import { type ChecksumOffload, openChecksumOffload } from '../../networking/probe/offload.ts'
 import { peerAddresses, peersOf } from '../../networking/probe/peers.ts'
 import { openProber, type Prober } from '../../networking/probe/prober.ts'
@@ -175,5 +176,27 @@ t.test(
     const { prober } = await probe(world)
     t.match(prober.warnings(), [/packets with a checksum are lost on the way to node n2 \(100.97.0.2\)/])
     t.same(devices.map(world.offload.read), ['on', 'on'])
+  },
+)
+
+t.test(
+  'a device that is made again keeps offloading off, but only after a repair',
+  { skip: canMakeHosts },
+  async (t) => {
+    const { hosts, offload, snapshot } = await makeWorld(t, 4)
+    const [first] = hosts
+    if (first === undefined) throw new Error('no host')
+    const kept = keepOffload(offload, silentLog)
+    const stage = openStageOn(first.host, first.node, { routes: first.routes, onDevice: kept.deviceMade })
+    const again = async () => {
+      first.host.run('ip', 'link', 'del', 'wfv1024')
+      await stage.audit(snapshot, { signal })
+      return devices.map(offload.read)
+    }
+    t.same(await again(), ['on', 'on'])
+    for (const device of devices) kept.set(device, 'off')
+    t.same(await again(), ['off', 'off'])
+    for (const device of devices) kept.set(device, 'on')
+    t.same(await again(), ['on', 'on'])
   },
 )

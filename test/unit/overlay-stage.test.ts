@@ -314,3 +314,19 @@ t.test('ids follow from the allocation', async (t) => {
   t.equal(nexthopId({ vni: 0xffff, number: 0x3fff, family: 6 }), 0xffffffff)
   t.equal(linkLocalAddress(parseMac('70:b3:d5:61:00:02')), 'fe80::72b3:d5ff:fe61:2')
 })
+
+t.test('each audit tells the MTU of the underlay device, and who made a device is told of it', async (t) => {
+  const routes = openFakeRouteSocket([{ name: 'eth0', mtuBytes: 1500 }])
+  const made: string[] = []
+  const stage = openOverlayStage({
+    ...{ routes, self, underlayDevice: 'eth0', directRouting: 'never', sysctl: fakeSysctl(), log: silentLog },
+    onDevice: (device) => void made.push(device),
+  })
+  t.equal(stage.underlayMtuBytes(), undefined)
+  await stage.audit(overlaySnapshot(1, nodes), { signal })
+  t.equal(stage.underlayMtuBytes(), 1500)
+  await routes.perform([{ kind: 'link.set', name: 'eth0', change: { mtuBytes: 1400 } }])
+  await stage.audit(overlaySnapshot(1, nodes), { signal })
+  t.equal(stage.underlayMtuBytes(), 1400)
+  t.same(made, ['wfv1024', 'wfv1025'], 'a change of MTU makes none')
+})
