@@ -26,6 +26,8 @@ export interface GeneralThreadData {
   readonly buffers: HotBuffers
   readonly stats: SharedArrayBuffer
   readonly misses: readonly MessagePort[]
+  /** Sockets that it answers itself, since no other thread does. */
+  readonly fds: readonly number[]
   /** Absent: names of no zone of ours are refused. */
   readonly proxy?: ProxyConfig
 }

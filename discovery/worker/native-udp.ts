@@ -41,6 +41,11 @@ export interface UdpCalls {
   eventfd(): number
   /** Makes a function that waits until one of the descriptors is readable or the time is over, and tells which by bit. */
   makePoll(fds: readonly number[]): (timeoutMs: number) => number
+  /**
+   * Calls back from the thread's event loop while the descriptor is readable, until what it returns is called. The call is
+   * bare: promises and ticks that begin in it wait for the loop's next turn, and nothing may throw.
+   */
+  onReadable(fd: number, ready: () => void): () => void
 }
 
 /** @throws ERR_DNS_NATIVE when koffi's binary is not installed, or on another machine than 64-bit little-endian */
@@ -97,6 +102,23 @@ export function openUdpCalls(): UdpCalls {
         return ready
       }
     },
+    onReadable: (fd, ready) => onReadable(koffi, fd, ready),
+  }
+}
+
+/** libuv stops looking at a descriptor that has an error; reading takes the error away, then it may look again. */
+function onReadable(koffi: typeof Koffi, fd: number, ready: () => void): () => void {
+  let open = true
+  // The status comes first, unlike in koffi's types.
+  const called = (status: unknown) => {
+    if (!open) return
+    ready()
+    if (typeof status === 'number' && status < 0) handle.start({ readable: true }, called)
+  }
+  const handle = koffi.node.poll(fd, { readable: true }, called)
+  return () => {
+    open = false
+    handle.close()
   }
 }
 

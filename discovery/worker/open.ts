@@ -20,7 +20,7 @@ export interface DnsThreadsOptions {
   /** 0: any port that is free for both; for tests, with one address. */
   readonly port: number
   readonly log: Logger
-  /** Threads that answer UDP. Default: one for each second core, at most 4. */
+  /** Threads that answer UDP; 0: the general one does. Default: 0 below 4 cores, else one for each second, at most 4. */
   readonly threads?: number
   /** `dgram`: no system calls of ours. Default: what the machine has. */
   readonly udp?: 'hot' | 'dgram'
@@ -92,8 +92,8 @@ async function start(options: DnsThreadsOptions, udp: UdpCalls | undefined): Pro
     if (opened.wakeFd !== undefined) closeSync(opened.wakeFd)
   }
   try {
-    for (let i = 0; i < threads; i++) openSockets(options, opened, udp)
-    return await startThreads(options, { opened, buffers, close })
+    for (let i = 0; i < Math.max(threads, udp === undefined ? 0 : 1); i++) openSockets(options, opened, udp)
+    return await startThreads(options, { opened, buffers, threads, close })
   } catch (error) {
     close()
     throw error
@@ -101,7 +101,8 @@ async function start(options: DnsThreadsOptions, udp: UdpCalls | undefined): Pro
 }
 
 function defaultThreads(): number {
-  return Math.max(1, Math.min(4, navigator.hardwareConcurrency >> 1))
+  const cores = navigator.hardwareConcurrency
+  return cores < 4 ? 0 : Math.min(4, cores >> 1)
 }
 
 /** One more socket for each address, on the same port. */
@@ -120,13 +121,15 @@ function openSockets({ addresses, port, threads }: DnsThreadsOptions, opened: Op
 interface Ground {
   readonly opened: Opened
   readonly buffers: HotBuffers
+  readonly threads: number
   readonly close: () => void
 }
 
 async function startThreads(options: DnsThreadsOptions, ground: Ground): Promise<DnsThreads> {
   const { opened, buffers } = ground
-  const stats = [makeStatsBuffer(), ...opened.fds.map(makeStatsBuffer)]
-  const channels = opened.fds.map(() => new MessageChannel())
+  const handed = opened.fds.slice(0, ground.threads)
+  const stats = [makeStatsBuffer(), ...handed.map(makeStatsBuffer)]
+  const channels = handed.map(() => new MessageChannel())
   const general: GeneralThreadData = {
     config: options.config,
     addresses: options.addresses,
@@ -135,10 +138,11 @@ async function startThreads(options: DnsThreadsOptions, ground: Ground): Promise
     buffers,
     stats: stats[0] ?? makeStatsBuffer(),
     misses: channels.map(({ port1 }) => port1),
+    fds: opened.fds.slice(ground.threads).flat(),
     ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
   }
   const thread = openWorker('general', general, general.misses)
-  const hot = opened.fds.map((fds, i) => {
+  const hot = handed.map((fds, i) => {
     const misses = channels[i]?.port2
     if (misses === undefined) throw new AppError('ERR_DNS_THREAD', 'a thread has no channel')
     const own = stats[i + 1] ?? makeStatsBuffer()

@@ -29,7 +29,7 @@ async function open(
 ): Promise<{ readonly server: DnsThreads; readonly port: number; readonly failures: unknown[] }> {
   const failures: unknown[] = []
   const onFailure = (error: unknown) => failures.push(error)
-  const common = { config: namesConfig(), addresses: [loopback], port: 0, log: silentLog, threads: 1, onFailure }
+  const common = { config: namesConfig(), addresses: [loopback], port: 0, log: silentLog, threads: 0, onFailure }
   const server = await openDnsThreads(common)
   t.teardown(() => server.close())
   const stage = openNamesStage({ self: parseNodeName('host-a'), publish: server.apply })

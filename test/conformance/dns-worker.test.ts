@@ -18,6 +18,7 @@ const loopback = parseIp('127.0.0.1')
 const { signal } = new AbortController()
 
 for (const { udp, threads } of [
+  { udp: 'hot', threads: 0 },
   { udp: 'hot', threads: 1 },
   { udp: 'hot', threads: 2 },
   { udp: 'dgram', threads: 1 },

@@ -1,12 +1,11 @@
 import { control, type HotMemory } from '../../server/hot-memory.ts'
 import { type Responder, type ServerObserver } from '../../server/respond.ts'
 import { type Misses } from '../messages.ts'
-import { decodeMisses } from '../misses.ts'
+import { decodeMisses, type Miss } from '../misses.ts'
 
-/** What answering for the other threads needs. */
+/** What answering packets without a ready response needs. */
 export interface MissOptions {
   readonly respond: Responder
-  readonly memory: HotMemory
   readonly observer: ServerObserver
   /** @returns false when it could not be sent */
   readonly send: (fd: number, bytes: Uint8Array, address: Uint8Array) => boolean
@@ -16,25 +15,36 @@ export interface MissOptions {
 /** How many forwarded queries may wait at once; more are dropped, and clients ask again. */
 const maxForwarded = 10_000
 
-/** Answers what the answering threads had nothing ready for, through their own sockets. */
-export function makeMissAnswerer(options: MissOptions): (misses: Misses) => void {
-  const { respond, memory, observer, signal } = options
+/** Answers packets of a socket through it. */
+export function makeMissAnswerer(options: MissOptions): (fd: number, missed: readonly Miss[]) => void {
+  const { respond, observer, signal } = options
   let forwarded = 0
   const finish = (fd: number, bytes: Uint8Array | undefined, address: Uint8Array) => {
     if (bytes === undefined || signal.aborted) return
     if (!options.send(fd, bytes, address)) observer.dropped({ transport: 'udp', reason: 'send-failed' })
   }
-  return (misses) => {
-    for (const { address, packet } of decodeMisses(misses)) {
-      Atomics.sub(memory.control, control.waiting, 1)
+  return (fd, missed) => {
+    for (const { address, packet } of missed) {
       const response = respond(packet, { transport: 'udp', signal })
       if (!(response instanceof Promise)) {
-        finish(misses.fd, response, address)
+        finish(fd, response, address)
         continue
       }
       if (forwarded >= maxForwarded) continue
       forwarded++
-      void response.then((bytes) => finish(misses.fd, bytes, address)).finally(() => forwarded--)
+      void response.then((bytes) => finish(fd, bytes, address)).finally(() => forwarded--)
     }
+  }
+}
+
+/** The same for what other threads hand over. */
+export function takeMisses(
+  memory: HotMemory,
+  answerMisses: (fd: number, missed: readonly Miss[]) => void,
+): (misses: Misses) => void {
+  return (misses) => {
+    const missed = decodeMisses(misses)
+    Atomics.sub(memory.control, control.waiting, missed.length)
+    answerMisses(misses.fd, missed)
   }
 }

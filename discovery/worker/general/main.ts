@@ -13,14 +13,21 @@ import { forgetChanged } from '../../server/hot-change.ts'
 import { hotMemoryOf } from '../../server/hot-memory.ts'
 import { type HotResponses, openHotResponses } from '../../server/hot-responses.ts'
 import { logQueries } from '../../server/query-log.ts'
-import { type Forward, makeResponder, monotonicSeconds } from '../../server/respond.ts'
+import {
+  type Forward,
+  makeResponder,
+  monotonicSeconds,
+  type Responder,
+  type ServerObserver,
+} from '../../server/respond.ts'
 import { openDnsServer } from '../../server/server.ts'
 import { makeTransfer } from '../../server/transfer.ts'
 import { openNamesZones } from '../../zones.ts'
 import { type GeneralThreadData, type Order, type Report } from '../messages.ts'
 import { openUdpCalls } from '../native-udp.ts'
 import { statsObserver } from '../stats.ts'
-import { makeMissAnswerer } from './answer-misses.ts'
+import { makeMissAnswerer, takeMisses } from './answer-misses.ts'
+import { openOwnUdp } from './own-udp.ts'
 
 const data = workerData as GeneralThreadData // what open.ts gave
 
@@ -56,6 +63,25 @@ function proxy(config: ProxyConfig, hot: HotResponses, signal: AbortSignal): For
   return openProxy({ config, exchange, cache, clock: systemClock, id, nowSeconds: monotonicSeconds, kept, signal })
 }
 
+interface UdpOptions {
+  readonly respond: Responder
+  readonly observer: ServerObserver
+  readonly signal: AbortSignal
+}
+
+/** Answers what the other threads hand over, or all where there are none. @returns what ends it */
+function answerUdp({ respond, observer, signal }: UdpOptions): () => void {
+  const udp = openUdpCalls()
+  const memory = hotMemoryOf(data.buffers)
+  const answerMisses = makeMissAnswerer({ respond, observer, send: udp.sendTo, signal })
+  for (const port of data.misses) port.on('message', takeMisses(memory, answerMisses))
+  const endOwn = openOwnUdp({ udp, fds: data.fds, memory, observer, answerMisses })
+  return () => {
+    endOwn()
+    for (const port of data.misses) port.close()
+  }
+}
+
 async function run(): Promise<void> {
   const log = remoteLog({})
   const zones = openNamesZones(data.config)
@@ -67,17 +93,6 @@ async function run(): Promise<void> {
   const options = { zones, log, observer, hot, ...forward, ...(versionText === undefined ? {} : { versionText }) }
   const responder = makeResponder(options)
   const respond = queryLog === 'on' ? logQueries(responder, log, () => performance.now()) : responder
-  if (data.udp === 'hot') {
-    const udp = openUdpCalls()
-    const answerMisses = makeMissAnswerer({
-      respond,
-      memory: hotMemoryOf(data.buffers),
-      observer,
-      send: udp.sendTo,
-      signal: closing.signal,
-    })
-    for (const port of data.misses) port.on('message', answerMisses)
-  }
   const { addresses, port } = data
   const transports = data.udp === 'hot' ? 'tcp' : 'both'
   const server = await openDnsServer({
@@ -88,6 +103,7 @@ async function run(): Promise<void> {
     transports,
     transfer: makeTransfer(zones, transfersTo),
   })
+  const endUdp = data.udp === 'hot' ? answerUdp({ respond, observer, signal: closing.signal }) : () => undefined
   parentPort?.on('message', (order: Order) => {
     if (order.kind === 'change') {
       zones.apply(order.change)
@@ -96,7 +112,7 @@ async function run(): Promise<void> {
       return
     }
     closing.abort()
-    for (const misses of data.misses) misses.close()
+    endUdp()
     void server.close().finally(() => parentPort?.close())
   })
   report({ kind: 'ready', endpoints: server.endpoints })

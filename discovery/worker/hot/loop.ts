@@ -1,8 +1,8 @@
-import { hotResponseBytes, type HotRequest, makeHotReader } from '../../server/hot-find.ts'
 import { control, type HotMemory } from '../../server/hot-memory.ts'
-import { monotonicSeconds, type ServerObserver } from '../../server/respond.ts'
+import { type ServerObserver } from '../../server/respond.ts'
+import { type BatchServerOptions, makeBatchServer } from '../batch-server.ts'
 import { type Misses } from '../messages.ts'
-import { encodeMisses, type Miss } from '../misses.ts'
+import { encodeMisses } from '../misses.ts'
 import { type UdpCalls } from '../native-udp.ts'
 
 /** What the loop works with. */
@@ -30,7 +30,8 @@ const idleMs = 250
 export function runHotLoop(options: HotLoopOptions): void {
   const { udp, fds, memory } = options
   const poll = udp.makePoll([...fds, options.wakeFd])
-  const serve = makeServer(options)
+  const unready = makeHandOver(options)
+  const serve = makeBatchServer({ udp, memory, observer: options.observer, unready })
   while (Atomics.load(memory.control, control.stop) === 0) {
     const ready = poll(idleMs)
     for (let i = 0; i < fds.length; i++) {
@@ -42,53 +43,14 @@ export function runHotLoop(options: HotLoopOptions): void {
   }
 }
 
-/** Answers what is there on a socket, and says how many packets that were. */
-function makeServer({ udp, memory, observer, handOver }: HotLoopOptions): (fd: number) => number {
-  const batch = udp.makeBatch()
-  const reader = makeHotReader(memory)
-  const request: HotRequest = {
-    packet: new Uint8Array(0),
-    length: 0,
-    transport: 'udp',
-    rotation: 0,
-    nowSeconds: 0,
-    out: new Uint8Array(hotResponseBytes),
-  }
-  const empty = request.packet
-  const answered = { transport: 'udp' as const, rcode: 0 }
-  return (fd) => {
-    const count = udp.receive(fd, batch)
-    if (count === 0) return 0
-    request.nowSeconds = monotonicSeconds()
-    let found = 0
-    let missed: Miss[] | undefined
-    for (let i = 0; i < count; i++) {
-      request.packet = batch.packets[i] ?? empty
-      request.length = batch.length(i)
-      request.out = batch.responses[found] ?? empty
-      request.rotation = (request.rotation + 1) & 0x3fffffff
-      const length = reader.find(request)
-      if (length > 0) {
-        batch.address(found++, i, length)
-        answered.rcode = reader.lastRcode()
-        observer.answered(answered)
-        continue
-      }
-      missed ??= []
-      missed.push({ address: batch.source(i), packet: request.packet.subarray(0, request.length) })
+/** Gives packets to the general thread, but not more than it may have waiting. */
+function makeHandOver({ memory, observer, handOver }: HotLoopOptions): BatchServerOptions['unready'] {
+  return (fd, missed) => {
+    if (Atomics.add(memory.control, control.waiting, missed.length) + missed.length <= maxWaiting) {
+      handOver(encodeMisses(fd, missed))
+      return
     }
-    // Before the answers: what takes longer begins earlier.
-    if (missed !== undefined) overload(missed.length) ? dropAll(missed) : handOver(encodeMisses(fd, missed))
-    const failed = found === 0 ? 0 : udp.send(fd, batch, found)
-    for (let i = 0; i < failed; i++) observer.dropped({ transport: 'udp', reason: 'send-failed' })
-    return count
-  }
-  function overload(more: number): boolean {
-    if (Atomics.add(memory.control, control.waiting, more) + more <= maxWaiting) return false
-    Atomics.sub(memory.control, control.waiting, more)
-    return true
-  }
-  function dropAll(missed: readonly Miss[]): void {
+    Atomics.sub(memory.control, control.waiting, missed.length)
     for (const _ of missed) observer.dropped({ transport: 'udp', reason: 'overload' })
   }
 }
