@@ -1,6 +1,6 @@
-import { createSocket } from 'node:dgram'
+import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { parseIp } from '../../core/base/ip.ts'
 import { decodeMessage, encodeMessage, type Message } from '../../discovery/dns/message.ts'
 import { parseName } from '../../discovery/dns/name.ts'
@@ -21,8 +21,10 @@ export interface FakeUpstream extends Upstream {
 
 /** Opens one; UDP and TCP share the port. */
 export async function openUpstream(behave: Behave): Promise<FakeUpstream> {
-  const socket = createSocket('udp4')
   let asked = 0
+  const server = createServer()
+  const socket = await listen(server)
+  const { port } = socket.address()
   const bytesOf = (message: Message) => encodeMessage(message, { limitBytes: 65535 })
   socket.on('message', async (packet, from) => {
     asked++
@@ -30,10 +32,7 @@ export async function openUpstream(behave: Behave): Promise<FakeUpstream> {
       socket.send(bytesOf(reply), from.port, from.address)
     }
   })
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  const server = createServer((connection) => {
+  server.on('connection', (connection) => {
     const splitter = makeFrameSplitter()
     connection.on('error', () => undefined)
     connection.on('data', async (chunk) => {
@@ -42,13 +41,32 @@ export async function openUpstream(behave: Behave): Promise<FakeUpstream> {
       }
     })
   })
-  server.listen(port, '127.0.0.1')
-  await once(server, 'listening')
   const close = () => {
     socket.close()
     server.close()
   }
   return { address: parseIp('127.0.0.1'), port, asked: () => asked, close }
+}
+
+/** Makes the server listen on some port, and opens the socket on the same; another port where something else has it. */
+async function listen(server: Server): Promise<Socket> {
+  for (let attempt = 1; ; attempt++) {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    const port = typeof address === 'object' && address !== null ? address.port : 0
+    const socket = createSocket('udp4')
+    try {
+      socket.bind(port, '127.0.0.1')
+      await once(socket, 'listening')
+      return socket
+    } catch (error) {
+      socket.close()
+      server.close()
+      await once(server, 'close')
+      if (attempt === 10) throw error
+    }
+  }
 }
 
 /** The query answered with an address. */
