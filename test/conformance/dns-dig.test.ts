@@ -71,6 +71,33 @@ const cases: readonly Case[] = [
   },
   { ask: 'mesos SOA +ednsopt=65001:aabb +ednsflags=0x1', must: ['status: NOERROR', 'EDNS: version: 0, flags:; udp'] },
   { ask: 'mesos SOA +cdflag +adflag +zflag', must: ['flags: qr aa rd;'] },
+  { ask: 'web.marathon.containerip.dcos.thisdcos.directory A', must: ['ANSWER: 3', 'flags: qr aa'] },
+  { ask: 'web.marathon.dcos.containerip.dcos.thisdcos.directory AAAA', must: ['ANSWER: 2', 'fd00:80:0:1::2'] },
+  { ask: 'web.marathon.agentip.dcos.thisdcos.directory AAAA', must: ['ANSWER: 1', '2001:db8::3'] },
+  { ask: 'zk-3.zk A', must: ['ANSWER: 1', '192.0.2.1'] },
+  { ask: 'zk-6.zk A', must: ['status: NXDOMAIN', 'zk.%1%IN%SOA%ns.spartan.'] },
+  { ask: 'zk SOA', must: ['ANSWER: 1', 'zk.%5%IN%SOA%ns.spartan.'] },
+  { ask: 'localhost A', must: ['IN%A%127.0.0.1', 'flags: qr aa'] },
+  { ask: 'localhost AAAA', must: ['IN%AAAA%::1'] },
+  { ask: 'ready.spartan A', must: ['IN%A%127.0.0.1'] },
+  { ask: 'thisnode.thisdcos.directory A', must: ['IN%A%192.0.2.1'] },
+  { ask: 'web.marathon.dclb.thisdcos.directory A', must: ['web.marathon.dclb.thisdcos.directory. 5%IN%A%100.96.0.1'] },
+  { ask: 'host-c.node.thisdcos.global AAAA', must: ['host-c.node.thisdcos.global. 5%IN%AAAA%2001:db8::3'] },
+  { ask: 'leader.mesos.thisdcos.directory A', must: ['leader.mesos.thisdcos.directory. 5%IN%A%192.0.2.1'] },
+  { ask: 'nope.thisdcos.global A', must: ['status: NXDOMAIN', 'thisdcos.global.%1%IN%SOA%ns.spartan.'] },
+  { ask: '_leader._udp.mesos SRV', must: ['SRV%0 1 5050 leader.mesos.', 'leader.mesos.%5%IN%A%192.0.2.1'] },
+  { ask: '_slave._tcp.mesos SRV', must: ['SRV%0 1 5051 slave.mesos.', 'ADDITIONAL: 4', '2001:db8::3'] },
+  { ask: '_framework._tcp.data.jobs.mesos SRV', must: ['SRV%0 1 5050 data.jobs.mesos.'] },
+  {
+    ask: '_dns-query._liquor.store._udp.marathon.mesos SRV',
+    must: ['SRV%0 1 53 liquor.store-7zffe-s0.marathon.mesos.'],
+  },
+  { ask: 'master1.mesos A', must: ['IN%A%192.0.2.2'] },
+  { ask: 'leader.mesos AAAA', must: nodata },
+  { ask: 'web.marathon.mesos CNAME', must: nodata },
+  { ask: 'web.marathon.mesos HTTPS', must: nodata },
+  { ask: 'web.marathon.mesos A +nsid +padding=128', must: ['status: NOERROR', 'ANSWER: 3'] },
+  { ask: 'web.marathon.mesos A +subnet=192.0.2.0/24', must: ['status: NOERROR', 'ANSWER: 3'] },
 ]
 
 /** Sizes matter over UDP only. */
@@ -96,16 +123,19 @@ t.test('dig', { skip: noDig }, async (t) => {
   for (const { address, port } of server.endpoints) {
     const at = [`@${address}`, '-p', String(port)]
     const check = async (extra: readonly string[], list: readonly Case[]) => {
-      for (const { ask, must, not } of list) {
-        const output = await dig([...at, ...extra, ...ask.split(' ')])
-        for (const text of must) t.match(output, pattern(text), `${ask} ${extra} at ${address}: ${text}`)
-        for (const text of not ?? []) t.notMatch(output, pattern(text), `${ask} ${extra} at ${address}: not ${text}`)
+      // Several at once: the time goes into starting dig.
+      const outputs = await inTurns(list, ({ ask }) => dig([...at, ...extra, ...ask.split(' ')]))
+      for (const [i, { ask, must, not }] of list.entries()) {
+        const output = outputs[i] ?? ''
+        const where = `${ask} ${extra} at ${address}`
+        for (const text of must) t.match(output, pattern(text), `${where}: ${text}`)
+        for (const text of not ?? []) t.notMatch(output, pattern(text), `${where}: not ${text}`)
         t.notMatch(output, /malformed|Warning: Message parser|extra bytes/i, `${ask}: well-formed`)
       }
     }
     await check([], cases)
     await check(['+tcp'], cases)
-    if (address === '127.0.0.1') await check([], sizes)
+    await check([], sizes)
   }
   const first = new Set<string>()
   for (let i = 0; i < 6; i++) {
@@ -114,6 +144,17 @@ t.test('dig', { skip: noDig }, async (t) => {
   }
   t.equal(first.size, 3, 'each address comes first now and then')
 })
+
+const atOnce = 6
+
+/** In the order of the list, a few at the same time. */
+async function inTurns<Item, Result>(list: readonly Item[], run: (item: Item) => Promise<Result>) {
+  const results: Result[] = []
+  for (let i = 0; i < list.length; i += atOnce) {
+    results.push(...(await Promise.all(list.slice(i, i + atOnce).map(run))))
+  }
+  return results
+}
 
 function pattern(text: string): RegExp {
   return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll('%', '\\s+'))
