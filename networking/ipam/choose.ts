@@ -25,13 +25,13 @@ export function suits(held: Lease, { subnets, wanted = [] }: AddressRequest): bo
  * One address of each subnet. All or none: nothing is marked before every subnet has an address.
  * @throws ERR_IPAM_EXHAUSTED, ERR_IPAM_TAKEN, ERR_IPAM_OUTSIDE
  */
-export function choose(book: LeaseBook, inFlight: ReadonlySet<Ip>, request: AddressRequest): readonly Ip[] {
+export function choose(book: LeaseBook, request: AddressRequest): readonly Ip[] {
   const wishes = wishesBySubnet(request)
   const ranges = rangesBySubnet(request)
-  const isUsed = (address: Ip) => inFlight.has(address) || book.holder(address) !== undefined
+  const isUsed = (address: Ip) => book.holder(address) !== undefined
   const picks = request.subnets.map((subnet) => {
     const wish = wishes.get(subnet)
-    if (wish !== undefined) return { subnet, address: untaken(book, inFlight, { wish, request }), cursor: undefined }
+    if (wish !== undefined) return { subnet, address: untaken(book, wish, request), cursor: undefined }
     const pool = { ...book.subnet(subnet), isUsed }
     const within = ranges.get(subnet)
     if (within === undefined) {
@@ -83,15 +83,10 @@ function wishesBySubnet({ subnets, wanted = [] }: AddressRequest): ReadonlyMap<C
   return wishes
 }
 
-function untaken(
-  book: LeaseBook,
-  inFlight: ReadonlySet<Ip>,
-  { wish, request }: { readonly wish: Ip; readonly request: AddressRequest },
-): Ip {
+function untaken(book: LeaseBook, wish: Ip, request: LeaseKey): Ip {
   const holder = book.holder(wish)
-  const own = holder !== undefined && leaseKeyText(holder) === leaseKeyText(request)
-  if (!inFlight.has(wish) && (holder === undefined || own)) return wish
-  const by = holder === undefined ? 'another container' : `container ${holder.container} (${holder.ifname})`
+  if (holder === undefined || leaseKeyText(holder) === leaseKeyText(request)) return wish
+  const by = `container ${holder.container} (${holder.ifname})`
   throw new AppError('ERR_IPAM_TAKEN', `address ${wish} is used by ${by}: ask for another or stop that container`)
 }
 

@@ -1,5 +1,5 @@
 import { AppError } from '../../core/base/errors.ts'
-import { type Cidr, type Ip } from '../../core/base/ip.ts'
+import { type Cidr } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { makeLeaseBook, type SubnetUsage, subnetUsage } from './book.ts'
 import { type AddressRequest, choose, giveBack, suits } from './choose.ts'
@@ -18,27 +18,30 @@ export interface LeaseRequest extends AddressRequest, LeaseExtras {
 export type LeaseExtras = Pick<Lease, 'state' | 'portMappings' | 'bandwidth' | 'aliases'>
 
 /**
- * Durable leases of this node's addresses. Every change is on disk before its promise resolves; concurrent changes share
- * one sync. Calls for one key must not overlap.
+ * Durable leases of this node's addresses. Every change survives the end of this process before its promise resolves.
+ * What is given is on the disk itself too; concurrent calls share one sync. What is given back, or marked, gets there with
+ * the next sync: were it lost in a power failure, the lease would be of another boot, and released at the next start.
  */
 export interface Leases {
   /** Of the machine's boot; leases that carry another are of containers that are gone. */
   readonly bootId: string
   /**
    * Gives one address of each subnet. Asked again for the same key, it gives the same ones, if they are as wanted.
-   * @throws ERR_IPAM_EXHAUSTED, ERR_IPAM_TAKEN and ERR_IPAM_OUTSIDE for a wanted address, ERR_IPAM_BUSY when calls
-   *   overlap, ERR_IPAM_DISK_FULL and ERR_IPAM_JOURNAL with nothing changed
+   * @throws ERR_IPAM_EXHAUSTED, ERR_IPAM_TAKEN and ERR_IPAM_OUTSIDE for a wanted address, ERR_IPAM_DISK_FULL
+   *   and ERR_IPAM_JOURNAL with nothing changed
    */
   allocate(request: LeaseRequest): Promise<Lease>
+  /**
+   * As `allocate`, for who has something to do while the disk works: the lease survives the end of this process at once.
+   * @throws as `allocate`; what the disk refuses later rejects `durable`, and the lease must then be released
+   */
+  begin(request: LeaseRequest): BegunLease
   /**
    * Leases what another IPAM plugin chose, or will: without addresses it is an intent, to be adopted again with them.
    * @throws ERR_IPAM_TAKEN when another container has one of the addresses; ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL
    */
   adopt(lease: Omit<Lease, 'bootId'>): Promise<Lease>
-  /**
-   * Notes how far ADD or DEL has come. It survives the end of this process at once; after a power failure every lease is
-   * of another boot anyway. @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL
-   */
+  /** Notes how far ADD or DEL has come. @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL */
   mark(key: LeaseKey, state: 'whole' | 'removing'): Promise<void>
   /** Idempotent. @returns what was released, if anything @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL */
   release(key: LeaseKey): Promise<Lease | undefined>
@@ -50,6 +53,13 @@ export interface Leases {
   close(): Promise<void>
 }
 
+/** A lease on its way to the disk. */
+export interface BegunLease {
+  readonly lease: Lease
+  /** Resolves when it is there. @throws ERR_IPAM_DISK_FULL, ERR_IPAM_JOURNAL */
+  readonly durable: Promise<void>
+}
+
 /** Where leases are kept. */
 export interface LeasesOptions {
   readonly path: string
@@ -57,38 +67,43 @@ export interface LeasesOptions {
   readonly log: Logger
 }
 
-/** Addresses and keys whose lines are on their way to the disk. */
-interface InFlight {
-  readonly addresses: Set<Ip>
-  readonly keys: Set<string>
-}
-
 /** @throws ERR_IPAM_JOURNAL when the journal cannot be opened */
 export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<Leases> {
   const book = makeLeaseBook()
   const journal = await openJournal({ path, log, parse: parseLeaseEntry, ...book })
-  const inFlight: InFlight = { addresses: new Set(), keys: new Set() }
+  const onItsWay = (lease: Lease): BegunLease => {
+    const durable = journal.synced()
+    durable.catch(() => undefined) // whoever began it hears of it when they wait
+    return { lease, durable }
+  }
 
-  const allocate = async (request: LeaseRequest): Promise<Lease> => {
-    const key = leaseKeyText(request)
-    if (inFlight.keys.has(key)) {
-      throw new AppError('ERR_IPAM_BUSY', `another call for ${request.container} ${request.ifname} is under way`)
-    }
+  const begin = (request: LeaseRequest): BegunLease => {
     const held = book.lease(request)
-    const addresses =
-      held !== undefined && suits(held, request) ? held.addresses : choose(book, inFlight.addresses, request)
+    const addresses = held !== undefined && suits(held, request) ? held.addresses : choose(book, request)
     const lease: Lease = { ...leaseKeyOf(request), ...partsOf(request), addresses, bootId }
-    if (held !== undefined && JSON.stringify(held) === JSON.stringify(lease)) return held
-    inFlight.keys.add(key)
-    for (const address of addresses) inFlight.addresses.add(address)
+    if (held !== undefined && JSON.stringify(held) === JSON.stringify(lease)) return onItsWay(held)
     try {
-      await journal.append({ op: 'lease', lease })
+      journal.write({ op: 'lease', lease })
     } catch (error) {
       for (const address of addresses) giveBack(book, request.subnets, address)
       throw error
-    } finally {
-      inFlight.keys.delete(key)
-      for (const address of addresses) inFlight.addresses.delete(address)
+    }
+    return onItsWay(lease)
+  }
+
+  const release = async (key: LeaseKey): Promise<Lease | undefined> => {
+    const lease = book.lease(key)
+    if (lease !== undefined) journal.write({ op: 'free', key: leaseKeyOf(key) })
+    return lease
+  }
+
+  const allocate = async (request: LeaseRequest): Promise<Lease> => {
+    const { lease, durable } = begin(request)
+    try {
+      await durable
+    } catch (error) {
+      if (book.lease(request) === lease) await release(lease)
+      throw error
     }
     return lease
   }
@@ -100,7 +115,8 @@ export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<
       if (holder === undefined || leaseKeyText(holder) === leaseKeyText(lease)) continue
       throw new AppError('ERR_IPAM_TAKEN', `address ${address} is used by container ${holder.container}`)
     }
-    await journal.append({ op: 'lease', lease })
+    journal.write({ op: 'lease', lease })
+    await journal.synced()
     return lease
   }
 
@@ -109,19 +125,16 @@ export async function openLeases({ path, bootId, log }: LeasesOptions): Promise<
     if (lease === undefined) return
     const { state: before = 'whole', ...rest } = lease
     if (before === state) return
-    await journal.append({ op: 'lease', lease: state === 'whole' ? rest : { ...rest, state } }, 'later')
+    journal.write({ op: 'lease', lease: state === 'whole' ? rest : { ...rest, state } })
   }
 
   return {
     bootId,
     allocate,
+    begin,
     adopt,
     mark,
-    release: async (key) => {
-      const lease = book.lease(key)
-      if (lease !== undefined) await journal.append({ op: 'free', key: leaseKeyOf(key) })
-      return lease
-    },
+    release,
     get: book.lease,
     linkHolder: book.linkHolder,
     list: book.leases,

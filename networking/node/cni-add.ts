@@ -10,6 +10,7 @@ import { hostLinkName, interfaceMac } from '../attach/names.ts'
 import { type AttachSpec, type GatewayRoute, gatewayOf, hostCidr } from '../attach/plan.ts'
 import { openSandbox, type Sandbox } from '../attach/sandbox.ts'
 import { type Lease, type LeaseKey } from '../ipam/lease.ts'
+import { type BegunLease } from '../ipam/leases.ts'
 import { askDelegate, delegatedCall, findDelegate } from './cni-delegate.ts'
 import { type CniDeps, foreignIpam, leaseKey, networkView, type RequestOf } from './cni-deps.ts'
 import { type CniCall } from './cni-frame.ts'
@@ -17,8 +18,8 @@ import { undoAdd } from './cni-remove.ts'
 import { type NetworkView } from './cni-view.ts'
 
 /**
- * ADD: lease, then wiring. The lease says `making` until all is done, so that what a crash leaves is undone at the next
- * start; a step that fails undoes the ones before, so that a retry works.
+ * ADD: lease, then wiring. The lease, in the journal first, says `making` until all is done, so that what a crash leaves
+ * is undone at the next start; a step that fails undoes the ones before, so that a retry works.
  * @throws ERR_CNI_TRY_AGAIN when the node has no part of the network yet; ERR_IPAM_*, ERR_ATTACH_*, ERR_CNI_*
  */
 export async function addContainer(deps: CniDeps, request: RequestOf<'ADD'>, call: CniCall): Promise<JsonObject> {
@@ -33,11 +34,14 @@ export async function addContainer(deps: CniDeps, request: RequestOf<'ADD'>, cal
     const parts = partsOf(request)
     await clearLeftover(deps, parts)
     try {
-      const leased =
+      const leased: LeasedPlace =
         delegate === undefined
-          ? { lease: await deps.leases.allocate({ ...parts, ...placeOf(request, network), state: 'making' }) }
+          ? deps.leases.begin({ ...parts, ...placeOf(request, network), state: 'making' })
           : await leaseForeign(deps, { ...parts, delegate, addresses: [], state: 'making' }, request)
+      // The disk works while the kernel does; the answer waits for both.
       const made = await wire(deps, { lease: leased.lease, network, sandbox })
+      await leased.durable
+      await deps.leases.mark(leased.lease, 'whole')
       const own = resultOf(made.spec, { routes: made.routes, sandbox, dns: dns ?? leased.dns ?? deps.view().dns })
       const result = request.prevResult === undefined ? own : mergeCniResults(request.prevResult, own)
       return formatCniResult(result, config.cniVersion)
@@ -68,16 +72,21 @@ function placeOf({ wishes }: RequestOf<'ADD'>, { subnets }: NetworkView) {
   return { subnets, wanted: wishes.ips, ranges: wishes.ranges }
 }
 
+interface LeasedPlace extends BegunLease {
+  /** Of the other plugin, when it says some. */
+  readonly dns?: CniDns
+}
+
 /** The intent is durable before the other plugin is asked: its address comes back whatever happens to this process. */
 async function leaseForeign(
   deps: CniDeps,
   intent: Omit<Lease, 'bootId'> & Required<Pick<Lease, 'delegate'>>,
   { config }: RequestOf<'ADD'>,
-): Promise<{ readonly lease: Lease; readonly dns?: CniDns }> {
+): Promise<LeasedPlace> {
   await deps.leases.adopt(intent)
   const { ips, dns } = await askDelegate(deps, intent.delegate, config.cniVersion)
   const lease = await deps.leases.adopt({ ...intent, addresses: [...new Set(ips.map(({ address }) => address))] })
-  return { lease, ...(dns.nameservers.length === 0 ? {} : { dns }) }
+  return { lease, durable: Promise.resolve(), ...(dns.nameservers.length === 0 ? {} : { dns }) }
 }
 
 /**
@@ -111,7 +120,6 @@ async function wire(deps: CniDeps, { lease, network, sandbox }: Wiring) {
   const { bandwidth, portMappings = [] } = lease
   if (bandwidth !== undefined) await deps.shaper?.apply(lease.hostLink, bandwidth)
   if (portMappings.length > 0) await deps.portMapper?.add(lease, lease.addresses, portMappings)
-  await deps.leases.mark(lease, 'whole')
   return { spec, routes }
 }
 

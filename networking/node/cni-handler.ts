@@ -16,7 +16,6 @@ const codeTable: Readonly<Record<string, number>> = {
   ...cniCodeTable,
   ERR_IPAM_EXHAUSTED: cniCodes.tryAgain,
   ERR_IPAM_TAKEN: cniCodes.tryAgain,
-  ERR_IPAM_BUSY: cniCodes.tryAgain,
   ERR_IPAM_OUTSIDE: cniCodes.config,
   ERR_IPAM_DISK_FULL: cniCodes.io,
   ERR_IPAM_JOURNAL: cniCodes.io,

@@ -80,6 +80,13 @@ export function observedLeases(leases: Leases, onChange: () => void): Leases {
   return {
     ...leases,
     allocate: (request) => observed(leases.allocate(request)),
+    begin: (request) => {
+      try {
+        return leases.begin(request)
+      } finally {
+        onChange()
+      }
+    },
     release: (key) => observed(leases.release(key)),
   }
 }
