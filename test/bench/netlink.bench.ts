@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { type Bench } from './report.ts'
 
 const objects = 20_000
-const rounds = 9
+const rounds = 15
 const device = 'bench0'
 
 const octets = (i: number) => `${(i >> 8) & 255}.${i & 255}`
