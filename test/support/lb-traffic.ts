@@ -6,9 +6,16 @@ import { type TestHost } from './hosts.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url))
 
-/** Starts a server on TCP and UDP, both IP versions, that tells its name and whom it sees; ready when this resolves. */
-export async function startServer(host: TestHost, name: string, port: number): Promise<ChildProcess> {
-  const child = host.start(process.execPath, fixture('lb-server.ts'), name, String(port))
+/**
+ * Starts a server on TCP and UDP that tells its name and whom it sees; ready when this resolves. On all addresses, unless
+ * `at` follows the port.
+ */
+export async function startServer(
+  host: TestHost,
+  name: string,
+  ...[port, at = '::']: readonly [port: number, at?: string]
+): Promise<ChildProcess> {
+  const child = host.start(process.execPath, fixture('lb-server.ts'), name, String(port), at)
   if (child.stdout !== null) await once(createInterface(child.stdout), 'line')
   return child
 }
