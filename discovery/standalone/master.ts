@@ -43,10 +43,11 @@ export function openMasterClient(options: {
       const timer = setTimeout(() => late.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
       const headers = { ...authorization, 'user-agent': 'Mesos-DNS', ...init.headers }
       const request = { ...init, headers, redirect: 'manual', signal: AbortSignal.any([signal, late.signal]) } as const
-      const response = await fetch(at, request).catch((cause: unknown) => {
-        throw unreachableMaster(at, cause)
-      })
-      clearTimeout(timer)
+      const response = await fetch(at, request)
+        .catch((cause: unknown) => {
+          throw unreachableMaster(at, cause)
+        })
+        .finally(() => clearTimeout(timer))
       const to = response.headers.get('location')
       if (response.status < 300 || response.status > 399 || to === null) return { response, at }
       await response.body?.cancel()
