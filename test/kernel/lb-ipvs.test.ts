@@ -9,8 +9,9 @@ import { auditSuite, foreignSuite, isolationSuite } from '../support/ipvs/audit.
 import { scheduleSuite } from '../support/lb-schedule.ts'
 import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
+import { matrixSuite } from '../support/lb-matrix.ts'
 import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
-import { hasInetTables, hasIpvs } from '../support/ipvs/plane.ts'
+import { hasInetTables, hasIpvs } from '../support/ipvs/kernel.ts'
 import { guestMissing } from '../vm/run.ts'
 
 /** With a kernel that has no nftables for IP, all but those marked `alone` are skipped: the guard's rules need it. */
@@ -22,6 +23,7 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>, 'alone'?])
   ['schedulers', (t) => scheduleSuite(t, 'ipvs')],
   ['another data plane', switchSuite],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
+  ['every way to a VIP, over two hosts', (t) => matrixSuite(t, 'ipvs')],
   ['backends come and go', (t) => drainSuite(t, 'ipvs')],
 ]
 const guest = fileURLToPath(new URL('../vm/main.ts', import.meta.url))

@@ -15,7 +15,7 @@ import { type Stage } from '../../networking/node/stage.ts'
 import { nftTable } from '../../networking/protocol.ts'
 import { makeHost, type TestHost } from './hosts.ts'
 import { testChange, testNetwork, testNode, testSnapshot, testTask, type TestTask, testVip } from './lb-snapshot.ts'
-import { hostSysctl } from './ipvs/plane.ts'
+import { hostSysctl } from './ipvs/kernel.ts'
 import { nftNamespace } from './nft-namespace.ts'
 
 /** Addresses of the node in {@link makeRouterNode}. */
