@@ -2,6 +2,7 @@ import { type Name, nameKey, type NameKey, parentKey } from '../dns/name.ts'
 import { type RdataOf } from '../dns/rdata.ts'
 import { type Rename } from '../records/renames.ts'
 import { type RrSet, type ZoneChange } from '../records/zone-change.ts'
+import { packChange, type Packed, type PackedChange, unpackRrsets } from './packed.ts'
 
 /** A zone that is served here. */
 export interface Zone {
@@ -30,6 +31,8 @@ export interface ZoneReader {
 /** Zones that change. */
 export interface ZoneStore extends ZoneReader {
   apply(change: ZoneChange): void
+  /** The same for a change from another thread. */
+  applyPacked(change: PackedChange): void
   /** Owner names with their RRsets: for listing. */
   owners(): IterableIterator<readonly [NameKey, readonly RrSet[]]>
 }
@@ -59,7 +62,7 @@ export function openZoneStore(options: {
 }): ZoneStore {
   const { authority } = options
   const { refreshSeconds, retrySeconds, expireSeconds } = authority.times ?? soaTimes
-  const owners = new Map<NameKey, readonly RrSet[]>()
+  const owners = new Map<NameKey, Packed>()
   const below = new Map<NameKey, number>()
   const apexes = new Map<NameKey, { readonly apex: Name; readonly state: Zone['state'] }>()
   for (const apex of options.expected) apexes.set(nameKey(apex), { apex, state: 'loading' })
@@ -79,11 +82,18 @@ export function openZoneStore(options: {
     { code: 6, ttlSeconds: options.ttlSeconds, data: [soaOf(apex)] },
     { code: 2, ttlSeconds: nsTtlSeconds, data: [{ type: 'NS', target: authority.mname(apex) }] },
   ]
-  const setOwner = (owner: Name, rrsets: readonly RrSet[]) => {
-    const key = nameKey(owner)
-    if (owners.has(key) !== rrsets.length > 0) countAncestors(below, key, rrsets.length > 0 ? 1 : -1)
-    if (rrsets.length > 0) owners.set(key, rrsets)
+  const setOwner = (key: NameKey, packed: Packed) => {
+    const there = packed !== ''
+    if (owners.has(key) !== there) countAncestors(below, key, there ? 1 : -1)
+    if (there) owners.set(key, packed)
     else owners.delete(key)
+  }
+  const applyPacked = ({ version: next, apexes: { added, removed }, keys, packed }: PackedChange) => {
+    revision++
+    version = next
+    for (const apex of removed) apexes.delete(nameKey(apex))
+    for (const apex of added) apexes.set(nameKey(apex), { apex, state: 'ready' })
+    for (const [i, key] of keys.entries()) setOwner(key, packed[i] ?? '')
   }
   return {
     zoneOf: (key) => {
@@ -95,22 +105,22 @@ export function openZoneStore(options: {
     },
     rrsets: (key) => {
       const zone = apexes.get(key)
-      const own = owners.get(key)
+      const packed = owners.get(key)
+      const own = packed === undefined ? undefined : unpackRrsets(packed)
       return zone === undefined ? own : [...apexRrsets(zone.apex), ...(own ?? [])]
     },
     exists: (key) => owners.has(key) || apexes.has(key) || below.has(key),
     revision: () => revision,
     serial: () => version % 2 ** 32,
     renames: options.renames ?? [],
-    apply: (change) => {
-      revision++
-      version = change.version
-      for (const apex of change.apexes.removed) apexes.delete(nameKey(apex))
-      for (const apex of change.apexes.added) apexes.set(nameKey(apex), { apex, state: 'ready' })
-      for (const { owner, rrsets } of change.owners) setOwner(owner, rrsets)
-    },
-    owners: () => owners.entries(),
+    apply: (change) => applyPacked(packChange(change)),
+    applyPacked,
+    owners: () => unpackAll(owners),
   }
+}
+
+function* unpackAll(owners: ReadonlyMap<NameKey, Packed>): Generator<readonly [NameKey, readonly RrSet[]], undefined> {
+  for (const [key, packed] of owners) yield [key, unpackRrsets(packed)]
 }
 
 /** Counts a name at each name above it, so that these are known to exist. */

@@ -3,8 +3,8 @@ import { type Ip } from '../../core/base/ip.ts'
 import { type LogFields } from '../../core/base/log.ts'
 import { type ProxyConfig } from '../proxy/config.ts'
 import { type NamesConfig } from '../records/config.ts'
-import { type ZoneChange } from '../records/zone-change.ts'
 import { type HotBuffers } from '../server/hot-memory.ts'
+import { type PackedChange } from '../server/packed.ts'
 
 /** What the answering threads begin with. */
 export interface HotThreadData {
@@ -40,7 +40,7 @@ export interface Misses {
 
 /** What the daemon tells the general thread. */
 export type Order =
-  | { readonly kind: 'change'; readonly id: number; readonly change: ZoneChange }
+  | { readonly kind: 'change'; readonly id: number; readonly change: PackedChange }
   | { readonly kind: 'close' }
 
 /** What it says. */

@@ -160,6 +160,6 @@ async function startThreads(options: DnsThreadsOptions, ground: Ground): Promise
 function openWorker(kind: 'general' | 'hot', data: unknown, ports: readonly MessagePort[]): Worker {
   const url = new URL(`./${kind}/main.ts`, import.meta.url)
   // Small young generations: one thread makes no garbage, the other little.
-  const resourceLimits = { maxYoungGenerationSizeMb: kind === 'hot' ? 2 : 16 }
+  const resourceLimits = { maxYoungGenerationSizeMb: kind === 'hot' ? 2 : 4 }
   return new Worker(url, { workerData: data, transferList: [...ports], name: `dns-${kind}`, resourceLimits })
 }

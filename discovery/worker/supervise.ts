@@ -1,7 +1,7 @@
 import { type Worker } from 'node:worker_threads'
 import { AppError } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
-import { type ZoneChange } from '../records/zone-change.ts'
+import { packChange, type PackedChange } from '../server/packed.ts'
 import { type DnsThreads } from './open.ts'
 import { type Order, type Report } from './messages.ts'
 import { type ThreadStats } from './stats.ts'
@@ -62,7 +62,7 @@ export async function supervise(threads: Threads, options: SuperviseOptions): Pr
     close,
     apply: async (change) => {
       if (closing !== undefined) throw new AppError('ERR_DNS_THREAD', 'the DNS server was closed')
-      await sendChange(threads.general, { change, id: ++id, waiting })
+      await sendChange(threads.general, { change: packChange(change), id: ++id, waiting })
     },
   }
 }
@@ -78,7 +78,7 @@ function send(thread: Worker, order: Order): void {
 
 function sendChange(
   thread: Worker,
-  { change, id, waiting }: { change: ZoneChange; id: number; waiting: Map<number, Waiting> },
+  { change, id, waiting }: { change: PackedChange; id: number; waiting: Map<number, Waiting> },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     waiting.set(id, { resolve, reject })

@@ -7,6 +7,7 @@ import { formatType, parseType } from '../../discovery/dns/presentation.ts'
 import { answer, type AnswerContext } from '../../discovery/server/answer.ts'
 import { type ZoneChange } from '../../discovery/records/zone-change.ts'
 import { forgetChanged } from '../../discovery/server/hot-change.ts'
+import { packChange } from '../../discovery/server/packed.ts'
 import { makeHotBuffers } from '../../discovery/server/hot-memory.ts'
 import { openHotResponses } from '../../discovery/server/hot-responses.ts'
 import { openNamesStage } from '../../discovery/stage.ts'
@@ -73,7 +74,7 @@ t.test('both paths give the same octets', async (t) => {
 
 t.test('a change of the zones is seen at once', async (t) => {
   const hot = openHotResponses(makeHotBuffers(), () => 5)
-  const publish = (change: ZoneChange) => forgetChanged(hot.store, change)
+  const publish = (change: ZoneChange) => forgetChanged(hot.store, packChange(change))
   const stage = openNamesStage({ self: parseNodeName('host-a'), publish })
   const context: AnswerContext = { zones: stage.zones, transport: 'udp', rotation: 0, recursion: 'none' }
   const packet = encodeMessage(query('web.marathon.mesos', 'A'), { limitBytes: 512 })

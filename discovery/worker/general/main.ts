@@ -106,7 +106,7 @@ async function run(): Promise<void> {
   const endUdp = data.udp === 'hot' ? answerUdp({ respond, observer, signal: closing.signal }) : () => undefined
   parentPort?.on('message', (order: Order) => {
     if (order.kind === 'change') {
-      zones.apply(order.change)
+      zones.applyPacked(order.change)
       forgetChanged(hot.store, order.change)
       report({ kind: 'applied', id: order.id })
       return
