@@ -81,19 +81,13 @@ class IpvsPlane {
     if (this.#known === undefined) await this.repair(await this.read(signal), signal)
     const known = this.#known
     if (known === undefined) throw new AppError('ERR_LB_STATE', 'the IPVS data plane could not be read')
-    const servers = new Map(known.servers)
-    for (const op of ops) {
-      const key = formatVirtualServerKey(op.server)
-      if (op.kind === 'server.ensure') servers.set(key, op.server)
-      else servers.delete(key)
-    }
     try {
       await this.#perform(known, ops, signal)
     } catch (error) {
       this.#known = undefined
       signal.throwIfAborted()
       // Somebody changed our entries, so the difference does not fit: compare with what is there.
-      await this.repair([...servers.values()], signal).catch((again: unknown) => {
+      await this.repair([...serversAfter(known.servers, ops).values()], signal).catch((again: unknown) => {
         throw new AggregateError([error, again], `programming virtual servers failed: ${errorMessage(again)}`)
       })
     }
@@ -160,6 +154,17 @@ class IpvsPlane {
     const foreign = entries.filter((entry) => !isOurs(entry)).map(({ service }) => formatServiceId(service))
     return { ours: ipvsState(entries.filter(isOurs)), foreign: [...foreign, ...others], nft }
   }
+}
+
+/** Only when something failed: copying 10,000 servers takes longer than changing one. */
+function serversAfter(before: ReadonlyMap<string, VirtualServer>, ops: readonly LbOp[]): Map<string, VirtualServer> {
+  const servers = new Map(before)
+  for (const op of ops) {
+    const key = formatVirtualServerKey(op.server)
+    if (op.kind === 'server.ensure') servers.set(key, op.server)
+    else servers.delete(key)
+  }
+  return servers
 }
 
 function toServer({ service, destinations }: IpvsEntry, nft: NftTable | undefined): VirtualServer {
