@@ -114,6 +114,8 @@ export function buildClients(directory: string): ReadonlyMap<string, string> {
   const clients = new Map<string, string>()
   const compiled = join(directory, 'weft-c')
   if (buildCniClient({ output: compiled }) === 'c') clients.set('c', compiled)
+  const withLibrary = join(directory, 'weft-libc')
+  if (buildCniClient({ output: withLibrary, library: 'c' }) === 'c') clients.set('libc', withLibrary)
   const fallback = join(directory, 'weft-fallback')
   buildCniClient({ output: fallback, compiler: 'none' })
   return clients.set('fallback', fallback)
