@@ -16,6 +16,9 @@ import { type NamesConfig } from '../../discovery/records/config.ts'
 import { parseNamesConfig } from '../../discovery/records/parse-config.ts'
 import { type NamesStage } from '../../discovery/stage.ts'
 import { openLbConntrack } from '../../lb/conntrack.ts'
+import { openBypass } from '../../lb/health/bypass.ts'
+import { openPlaces } from '../../lb/health/peers.ts'
+import { type PeerWatch } from '../../lb/health/watch-peers.ts'
 import { openDataPlane } from '../../lb/open.ts'
 import { openLbStage } from '../../lb/stage.ts'
 import { type AttachKernel, openAttachKernel } from '../attach/kernel.ts'
@@ -46,7 +49,8 @@ import { followCluster } from './follow.ts'
 import { openNames } from './names.ts'
 import { openNamesHttp } from './names-http.ts'
 import { type NetFlags, parseNetFlags } from './options.ts'
-import { openOverlay } from './overlay.ts'
+import { type Overlay, openOverlay } from './overlay.ts'
+import { openPeerHealth, type PeerHealthOptions, peerWarnings } from './peer-health.ts'
 import { Pipeline } from './pipeline.ts'
 import { type Stage } from './stage.ts'
 import { observedLeases, openUsageReporter, type UsageOptions } from './usage.ts'
@@ -86,9 +90,11 @@ interface PipelineParts {
   readonly names: NamesStage
   readonly containers: Containers
   readonly overlay: Stage
+  readonly snapshot: () => ClusterSnapshot
 }
 
-function openPipeline({ flags, log, routes }: Ground, { nft, names, containers, overlay }: PipelineParts): Pipeline {
+function openPipeline({ flags, log, routes }: Ground, parts: PipelineParts) {
+  const { nft, names, containers, overlay, snapshot } = parts
   const { nodeName: self } = flags
   const { portmap } = containers
   const plane = openDataPlane({
@@ -101,13 +107,15 @@ function openPipeline({ flags, log, routes }: Ground, { nft, names, containers, 
     onForeign: (entries) => log.info({ entries }, "others' IPVS services are left alone"),
   })
   log.info({ dataPlane: plane.name }, 'load balancer opened')
-  return new Pipeline([
+  const bypass = openBypass(plane, { self, placeOf: openPlaces(snapshot) })
+  const pipeline = new Pipeline([
     overlay,
     openIsolationStage({ nft, table: nftTable, antispoof: containers.antispoof }),
     openPortmapStage(portmap),
-    openLbStage({ self, plane, routes, guard: portmap.guard }),
+    openLbStage({ self, plane: bypass.plane, routes, guard: portmap.guard }),
     names,
   ])
+  return { pipeline, bypass }
 }
 
 async function openCni(
@@ -151,17 +159,20 @@ async function run(ground: Ground): Promise<void> {
   const containers = await openContainers(ground, nft)
   const requests = openAuditRequests()
   const { request: requestAudit } = requests
+  const snapshot = () => pipeline.current
   const overlay = openOverlay({
     flags,
     routes,
-    snapshot: () => pipeline.current,
+    snapshot,
     requestAudit,
     clock: systemClock,
     log,
   })
-  const pipeline = openPipeline(ground, { nft, names: dns.stage, containers, overlay: overlay.stage })
+  const lb = openPipeline(ground, { nft, names: dns.stage, containers, overlay: overlay.stage, snapshot })
+  const { pipeline }: { readonly pipeline: Pipeline } = lb
+  const peers = watchPeers(ground, { asker: overlay.asker, bypass: lb.bypass, snapshot, requestAudit })
   if (known !== undefined) await adopt(pipeline, known, ground)
-  const tell = { self: nodeName, view: dns.stage.view, stats: dns.stats, snapshot: () => pipeline.current }
+  const tell = { self: nodeName, view: dns.stage.view, stats: dns.stats, snapshot }
   const http = await openNamesHttp({ ...tell, clock: systemClock, log })
   const mtuBytes = await underlayMtuBytes(ground)
   const resume = known === undefined ? {} : { resumeAfter: known }
@@ -175,11 +186,18 @@ async function run(ground: Ground): Promise<void> {
     cni.changed()
   }
   log.info({ node: nodeName }, 'node daemon ready')
-  const watching = overlay.run({ signal })
-  const { warnings } = overlay
+  const watching = Promise.allSettled([overlay.run({ signal }), peers?.run({ signal })])
+  const warnings = () => [...overlay.warnings(), ...peerWarnings(peers?.reports() ?? [])]
   await followCluster({ watch, pipeline, onApplied, warnings, requests, clock: systemClock, log, signal })
   await Promise.allSettled([watching, cni.close(), http.close(), dns.close()])
   cache.close()
+}
+
+function watchPeers(
+  { flags, log }: Ground,
+  { asker, ...parts }: Pick<PeerHealthOptions, 'bypass' | 'snapshot' | 'requestAudit'> & Pick<Overlay, 'asker'>,
+): PeerWatch | undefined {
+  return asker && openPeerHealth({ self: flags.nodeName, asker, ...parts, clock: systemClock, log })
 }
 
 /** @throws ERR_NAMES_CONFIG, ENOENT for --dns-config */

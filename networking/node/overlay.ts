@@ -10,6 +10,7 @@ import { isVxlanDeviceName } from '../overlay/objects.ts'
 import { openOwnChanges } from '../overlay/own-changes.ts'
 import { openOverlayStage } from '../overlay/stage.ts'
 import { procSysctl } from '../overlay/sysctl.ts'
+import { type Asker } from '../probe/asker.ts'
 import { openProbeGround } from '../probe/ground.ts'
 import { keepOffload } from '../probe/kept-offload.ts'
 import { openChecksumOffload } from '../probe/offload.ts'
@@ -37,6 +38,8 @@ export interface Overlay {
   readonly underlayMtuBytes: () => number | undefined
   /** What is wrong on ways to other nodes; nothing of it keeps a version from being applied. */
   readonly warnings: () => readonly string[]
+  /** Asks other nodes' daemons; absent where probing is not possible. */
+  readonly asker: Asker | undefined
   /** Watches until the signal aborts. */
   run(options: { readonly signal: AbortSignal }): Promise<void>
 }
@@ -58,6 +61,7 @@ export function openOverlay(options: OverlayOptions): Overlay {
     stage,
     underlayMtuBytes: stage.underlayMtuBytes,
     warnings: () => probing.prober?.warnings() ?? [],
+    asker: probing.asker,
     run: async ({ signal }) => {
       const watch = (how: { readonly signal: AbortSignal }) => watchRoutes({}, how)
       const drift = followDrift({ routes, own, underlayDevice, watch, onDrift: requestAudit, clock, log }, { signal })
@@ -90,9 +94,9 @@ function openProbing({ flags, routes, snapshot, requestAudit, clock, log }: Over
       ground.close()
       opened.close()
     }
-    return { prober, deviceMade: offload.deviceMade, close }
+    return { prober, asker: ground.askers.noChecksum, deviceMade: offload.deviceMade, close }
   } catch (error) {
     log.warn({ reason: errorMessage(error) }, 'ways to other nodes are not probed')
-    return { prober: undefined, deviceMade: () => undefined, close: () => undefined }
+    return { prober: undefined, asker: undefined, deviceMade: () => undefined, close: () => undefined }
   }
 }

@@ -20,17 +20,17 @@ $s->blocking(0); while (my $c = $s->accept) { $c->blocking(1); serve($c) } close
 kill 'TERM', keys %kids; while (waitpid(-1, 0) > 0) {} exit 0`
 
 /** Requests at a steady rate by several processes, over one connection each or a new one each time. */
-const loadProgram = `use IO::Socket::INET; use Time::HiRes qw(sleep time); $| = 1; my ($host, $port, $rate, $keep) = @ARGV; my $n = 4; my @pipes; my @pids;
+const loadProgram = `use IO::Socket::INET; use Time::HiRes qw(sleep time); $| = 1; my ($host, $port, $rate, $keep, $wait) = @ARGV; my $n = 4; my @pipes; my @pids;
 for my $i (1 .. $n) { pipe(my $r, my $w); my $pid = fork; if ($pid) { close $w; push @pipes, $r; push @pids, $pid; next }
-  my ($on, $ok, $bad, $s, $last) = (1, 0, 0, undef, 0); $SIG{TERM} = sub { $on = 0 }; $SIG{PIPE} = 'IGNORE'; my $due = time + $i / $rate;
+  my ($on, $ok, $bad, $s) = (1, 0, 0, undef); $SIG{TERM} = sub { $on = 0 }; $SIG{PIPE} = 'IGNORE'; my $due = time + $i / $rate;
   while ($on) { my $left = $due - time; sleep $left if $left > 0; last unless $on; $due += $n / $rate; $due = time if $due < time - 1;
-    my ($why, $len, $close) = ('connect', -1, 1); $s = undef unless $keep;
-    $s ||= IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => 2);
+    my ($why, $len, $close, $t0) = ('connect', -1, 1, time); $s = undef unless $keep;
+    $s ||= IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => $wait);
     if ($s) { $why = 'no answer'; eval { local $SIG{ALRM} = sub { die "slow\\n" }; alarm 3; $s->autoflush(1);
       print $s "GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"; $close = 0; my $h = 0;
       while (my $l = <$s>) { $h++; last if $l eq "\\r\\n"; $len = $1 if $l =~ /^Content-Length: (\\d+)/; $close = 1 if $l =~ /^Connection: close/ }
       my $b = $len > 0 ? <$s> : undef; $why = '' if defined $b && length($b) == $len; alarm 0; 1 } or $why = "died $@"; alarm 0 }
-    if ($why eq '') { $ok++ } else { $bad++; my $m = "$why: $!"; $m =~ s/\\s+/ /g; $last = time; print $w "failed " . time . " $m\\n"; $close = 1 }
+    if ($why eq '') { $ok++ } else { $bad++; my $m = "$why: $!"; $m =~ s/\\s+/ /g; print $w "failed $t0 $m\\n"; $close = 1 }
     if ($close || !$keep) { close $s if $s; $s = undef } }
   print $w "sum $ok $bad\\n"; exit 0 }
 print "ready\\n"; <STDIN>; kill 'TERM', @pids; my ($ok, $bad) = (0, 0);
@@ -40,7 +40,7 @@ print "done $ok $bad\\n";`
 /** What became of the requests. */
 export interface LoadResult {
   readonly answered: number
-  /** When, as milliseconds since the epoch, and why. */
+  /** When they began, as milliseconds since the epoch, and why. */
   readonly failures: readonly { readonly atMs: number; readonly why: string }[]
 }
 
@@ -55,12 +55,20 @@ export interface HttpLoadOptions {
   readonly port: number
   readonly perSecond: number
   readonly connections: 'kept' | 'new'
+  /** How long a connection may take to be made; absent: 2. */
+  readonly connectSeconds?: number
 }
 
 /** Starts it in a task's container or on a host; resolves when it runs. */
 export async function startHttpLoad(layout: ClusterLayout, where: string, options: HttpLoadOptions): Promise<HttpLoad> {
   const { host, port, perSecond, connections } = options
-  const words = [host, String(port), String(perSecond), connections === 'kept' ? '1' : '']
+  const words = [
+    host,
+    String(port),
+    String(perSecond),
+    connections === 'kept' ? '1' : '',
+    String(options.connectSeconds ?? 2),
+  ]
   const [program, ...args] = await execArgv(layout, where, ['/usr/bin/perl', '-e', loadProgram, ...words])
   const child: ChildProcess = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   if (child.stdout === null) throw new Error('the load has no output')

@@ -1,0 +1,72 @@
+import { type Ip } from '../../core/base/ip.ts'
+import { keyedSerial } from '../../core/base/serial.ts'
+import { type NodeName } from '../../core/model/ids.ts'
+import { type DataPlane, formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
+import { bypassUnreachable } from '../vip/reachable.ts'
+
+/** A data plane that gives backends on unreachable nodes no new connections, whatever its user wants. */
+export interface Bypass {
+  readonly plane: DataPlane
+  /** Changes which nodes are bypassed. @throws what the data plane throws; a repair makes it right then */
+  set(unreachable: ReadonlySet<NodeName>, options: { readonly signal: AbortSignal }): Promise<void>
+}
+
+/** Where backends are. */
+export interface BypassOptions {
+  /** This node: never bypassed. */
+  readonly self: NodeName
+  readonly placeOf: (address: Ip) => NodeName | undefined
+}
+
+const queue = 'plane'
+
+/**
+ * Wraps `plane`: what its user wants is remembered, and programmed with weight 0 for what is bypassed (with all weights, if
+ * nothing else would be left). Programming, repairs and bypasses run one after another.
+ */
+export function openBypass(plane: DataPlane, { self, placeOf }: BypassOptions): Bypass {
+  const serial = keyedSerial()
+  const wanted = new Map<string, VirtualServer>()
+  let bypassed: ReadonlySet<NodeName> = new Set()
+  const adjust = (server: VirtualServer, unreachable: ReadonlySet<NodeName>): VirtualServer => {
+    if (unreachable.size === 0) return server
+    const placed = server.backends.map((backend) => ({ node: placeOf(backend.address) ?? self, backend }))
+    const group = bypassUnreachable(placed, unreachable)
+    return group === placed ? server : { ...server, backends: group.map(({ backend }) => backend) }
+  }
+  const note = (op: LbOp): LbOp => {
+    const key = formatVirtualServerKey(op.server)
+    if (op.kind === 'server.remove') {
+      wanted.delete(key)
+      return op
+    }
+    wanted.set(key, op.server)
+    return { kind: 'server.ensure', server: adjust(op.server, bypassed) }
+  }
+  return {
+    plane: {
+      name: plane.name,
+      read: (options) => serial(queue, () => plane.read(options)),
+      apply: (ops, options) => serial(queue, () => plane.apply(ops.map(note), options)),
+      repair: (servers, options) =>
+        serial(queue, () => {
+          wanted.clear()
+          for (const server of servers) wanted.set(formatVirtualServerKey(server), server)
+          return plane.repair(
+            servers.map((server) => adjust(server, bypassed)),
+            options,
+          )
+        }),
+      close: () => plane.close(),
+    },
+    set: (unreachable, options) =>
+      serial(queue, async () => {
+        const ops = [...wanted.values()].flatMap((server): readonly LbOp[] => {
+          const [before, after] = [adjust(server, bypassed), adjust(server, unreachable)]
+          return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ kind: 'server.ensure', server: after }]
+        })
+        bypassed = unreachable
+        if (ops.length > 0) await plane.apply(ops, options)
+      }),
+  }
+}
