@@ -3,12 +3,11 @@ import { mkdtempSync, renameSync, existsSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { makeLbState, planLbOps } from '../../lb/nftables/plan.ts'
-import { desiredLbTable } from '../../lb/nftables/plan.ts'
+import { desiredLbTable, makeLbState, planLbOps } from '../../lb/nftables/plan.ts'
 import { lbOwner } from '../../lb/nftables/skeleton.ts'
 import { openNftablesPlane } from '../../lb/nftables/plane.ts'
 import { openLibnftables } from '../../networking/nft/libnftables.ts'
-import { formatNftTransaction } from '../../networking/nft/ops.ts'
+import { formatNftTransaction, type NftOp } from '../../networking/nft/ops.ts'
 import { planNftTable } from '../../networking/nft/plan.ts'
 import { nftTable } from '../../networking/protocol.ts'
 import { canMakeHosts, makeHost, type TestHost } from '../support/hosts.ts'
@@ -22,8 +21,8 @@ import { type Bench, type BenchRow } from './report.ts'
 type Keep = (remove: () => void) => void
 const ipvsProgram = fileURLToPath(new URL('lb/ipvs.ts', import.meta.url))
 
-/** What the plane sends, sent by `nft -f` alone: the same maps, with no planning. */
-function nftFile(folder: string): string {
+/** The same chains and maps, which both find there, and what the plane then sends, for `nft -f` alone: no planning. */
+function writeNftFiles(folder: string): { readonly skeleton: string; readonly elements: string } {
   const state = makeLbState([])
   const skeleton = planNftTable({ owner: lbOwner, desired: desiredLbTable(state), actual: undefined })
   const servers = Array.from({ length: serverCount }, (_, i) => benchServer(i))
@@ -31,9 +30,11 @@ function nftFile(folder: string): string {
     state,
     servers.map((server) => ({ kind: 'server.ensure', server })),
   )
-  const file = join(folder, 'nft')
-  writeFileSync(file, formatNftTransaction({ table: nftTable, ops: [...skeleton, ...elements] }))
-  return file
+  const write = (name: string, ops: readonly NftOp[]) => {
+    writeFileSync(join(folder, name), formatNftTransaction({ table: nftTable, ops }))
+    return join(folder, name)
+  }
+  return { skeleton: write('skeleton', skeleton), elements: write('elements', elements) }
 }
 
 function nftSubject(keep: Keep): Subject {
@@ -52,10 +53,11 @@ function nftSubject(keep: Keep): Subject {
       return openNftablesPlane({ nft, table: nftTable })
     },
     peer: (folder) => {
-      const file = nftFile(folder)
+      const files = writeNftFiles(folder)
       const host = fresh('peer')
+      host.run('nft', '-f', files.skeleton)
       const start = performance.now()
-      host.run('nft', '-f', file)
+      host.run('nft', '-f', files.elements)
       return performance.now() - start
     },
   }

@@ -53,7 +53,7 @@ export function askServer(host: TestHost, target: AskTarget): readonly Attempt[]
   return askServers(host, [target]).flat()
 }
 
-/** A TCP connection that stays. */
+/** A TCP connection, or a UDP socket, that stays. */
 export interface Connection {
   /** What it got when it was opened. */
   readonly first: Attempt
@@ -61,9 +61,13 @@ export interface Connection {
   ask(): Promise<Attempt>
 }
 
-/** Opens a TCP connection in the host; it ends with the host. */
-export async function openConnection(host: TestHost, address: string, port: number): Promise<Connection> {
-  const child = host.start(process.execPath, fixture('lb-client.ts'), 'keep', address, String(port))
+/** Opens one in the host; it ends with the host. */
+export async function openConnection(
+  host: TestHost,
+  address: string,
+  ...[port, protocol = 'tcp']: readonly [port: number, protocol?: 'tcp' | 'udp']
+): Promise<Connection> {
+  const child = host.start(process.execPath, fixture('lb-client.ts'), 'keep', address, String(port), protocol)
   const lines = child.stdout === null ? undefined : createInterface(child.stdout)[Symbol.asyncIterator]()
   const next = async (): Promise<Attempt> => {
     const line = await lines?.next()
