@@ -88,6 +88,18 @@ export async function makeOurs(variant: Variant, leases: number): Promise<Contes
   }
 }
 
+/** A plugin that does nothing: what driving costs. */
+export function makeIdle(): Contestant {
+  const folder = mkdtempSync(join(tmpdir(), 'wft-bench-'))
+  const host = makeHost('idle')
+  const remove = () => {
+    host.remove()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const chain = [{ plugin: '/bin/true', config: {} }]
+  return { name: 'idle', host, folder, chain, warmUps: 0, residentCpuMs: async () => 0, remove }
+}
+
 /** bridge with host-local, with so many leases already there; `mapped`: ipMasq, and portmap behind. */
 export function makeReference(variant: Variant, leases: number): Contestant {
   const folder = mkdtempSync(join(tmpdir(), 'wft-bench-'))
