@@ -168,8 +168,8 @@ function age(words: Int32Array, entry: number, { out, nowSeconds }: HotRequest):
   }
 }
 
-/** Our OPT: DO comes back as it was (RFC 3225 §3). The response code needs no upper bits here. */
-function putOpt({ out, packet }: HotRequest, { opt }: HotQuestion, at: number): void {
+/** Writes our OPT at `at` and counts it: DO comes back as it was (RFC 3225 §3). The response code needs no upper bits here. */
+export function putOpt({ out, packet }: Pick<HotRequest, 'out' | 'packet'>, { opt }: HotQuestion, at: number): void {
   out[11] = (out[11] ?? 0) + 1
   out[at] = 0
   out[at + 1] = 0

@@ -20,7 +20,7 @@ export interface HotResponses {
 const emptyRequest = { packet: new Uint8Array(0), length: 0, transport: 'udp', rotation: 0, nowSeconds: 0 } as const
 
 /** Denials are kept when they are asked for again within so many others: nonsense is rarely asked twice. */
-const sieveBits = 1 << 16
+const sieveBits = 1 << 18
 
 /** Opens the writing side over the buffers; one for all threads. */
 export function openHotResponses(buffers: HotBuffers, nowSeconds: () => number): HotResponses {
@@ -61,7 +61,7 @@ function openSieve(): (packet: Uint8Array) => boolean {
     const mask = 1 << (bit & 7)
     if (((bits[bit >> 3] ?? 0) & mask) !== 0) return true
     bits[bit >> 3] = (bits[bit >> 3] ?? 0) | mask
-    if (++set > sieveBits >> 2) {
+    if (++set > sieveBits >> 4) {
       bits.fill(0)
       set = 0
     }

@@ -2,6 +2,7 @@ import { errorMessage } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { rcode } from '../dns/constants.ts'
 import { answer, type Answer, type AnswerContext, refuse } from './answer.ts'
+import { openDenials } from './denials.ts'
 import { defaultHotSize, makeHotBuffers } from './hot-memory.ts'
 import { type HotResponses, openHotResponses } from './hot-responses.ts'
 import { type ZoneReader } from './zone-store.ts'
@@ -61,6 +62,7 @@ export function makeResponder(options: ResponderOptions): Responder {
   const { zones, log, observer, forward, versionText } = options
   const hot = options.hot ?? openHotResponses(makeHotBuffers(ownHotSize), monotonicSeconds)
   const upToDate = options.hot === undefined ? followRevision(zones, hot) : () => undefined
+  const denials = openDenials(zones)
   let rotation = 0
   return (packet, { transport, signal }) => {
     rotation = (rotation + 1) % 2 ** 30
@@ -85,7 +87,12 @@ export function makeResponder(options: ResponderOptions): Responder {
       observer?.answered({ transport, rcode: known.rcode })
       return known.bytes
     }
-    const outcome = answer(packet, context)
+    const denied = denials.find(packet, transport)
+    const outcome: Answer =
+      denied === undefined
+        ? answer(packet, context)
+        : { kind: 'reply', bytes: denied, rcode: rcode.NXDOMAIN, period: 1 }
+    if (denied === undefined) denials.remember(packet, outcome)
     hot.remember(packet, context, outcome)
     if (outcome.kind !== 'foreign') return finish(outcome)
     const { query } = outcome

@@ -6,6 +6,7 @@ import { decodeMessage, encodeMessage } from '../../discovery/dns/message.ts'
 import { formatType, parseType } from '../../discovery/dns/presentation.ts'
 import { answer, type AnswerContext } from '../../discovery/server/answer.ts'
 import { type ZoneChange } from '../../discovery/records/zone-change.ts'
+import { openDenials } from '../../discovery/server/denials.ts'
 import { forgetChanged } from '../../discovery/server/hot-change.ts'
 import { packChange } from '../../discovery/server/packed.ts'
 import { makeHotBuffers } from '../../discovery/server/hot-memory.ts'
@@ -70,6 +71,44 @@ t.test('both paths give the same octets', async (t) => {
   }
   t.equal(different, 0)
   t.ok(hits > 20_000, `${hits} of 60,000 from what was kept`)
+})
+
+t.test('denials of names that were never asked for', async (t) => {
+  const random = seededRandom(12)
+  const denials = openDenials(zones)
+  const labels = [
+    'ns1',
+    'root',
+    'web',
+    '_tcp',
+    'marathon',
+    'ns',
+    'a.b',
+    'x',
+    'longer-label',
+    'UP',
+    'containerip',
+    'dcos',
+  ]
+  const apexes = ['mesos', 'thisdcos.directory', 'spartan', 'directory', '80.10.in-addr.arpa', 'example.com']
+  const different: string[] = []
+  let hits = 0
+  for (let i = 0; i < 20_000; i++) {
+    const below = Array.from({ length: 1 + random(3) }, () => labels[random(labels.length)])
+    const name = [...below, apexes[random(apexes.length)]].join('.')
+    const type = parseType(['A', 'AAAA', 'SRV', 'ANY', 'AXFR', 'TYPE200', 'TXT'][random(7)] ?? 'A')
+    const edns = { udpSizeBytes: random(2) * 1232, version: 0, dnssecOk: random(2) === 0, options: [] }
+    const changes = { id: random(65536), recursionDesired: random(2) === 0, ...(random(2) === 0 ? { edns } : {}) }
+    const packet = encodeMessage(query(name, type, changes), { limitBytes: 65535 })
+    const general = answer(packet, { zones, transport: 'udp', rotation: i, recursion: 'none' })
+    const quick = denials.find(packet, 'udp')
+    denials.remember(packet, general)
+    if (quick === undefined) continue
+    hits++
+    if (general.kind !== 'reply' || Buffer.compare(general.bytes, quick) !== 0) different.push(name)
+  }
+  t.same(different, [])
+  t.ok(hits > 3000, `${hits} of 20,000 without the general path`)
 })
 
 t.test('a change of the zones is seen at once', async (t) => {
