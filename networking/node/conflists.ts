@@ -17,8 +17,21 @@ export function desiredConflists(snapshot: ClusterSnapshot, socket: string): rea
   }))
 }
 
-/** Writes the lists into the folder, each atomically, and removes lists of networks that are gone. The folder is ours. */
-export function writeConflists(folder: string, conflists: readonly Conflist[]): void {
+/**
+ * Keeps the folder as the snapshot says: each list written atomically, lists of networks that are gone removed. The folder
+ * is ours. Touched only when a network has changed: versions may come by the hundred in a second.
+ */
+export function openConflists(folder: string, socket: string): { keep(snapshot: ClusterSnapshot): void } {
+  let kept: ClusterSnapshot['networks'] | undefined
+  const keep = (snapshot: ClusterSnapshot) => {
+    if (snapshot.networks === kept) return
+    writeConflists(folder, desiredConflists(snapshot, socket))
+    kept = snapshot.networks
+  }
+  return { keep }
+}
+
+function writeConflists(folder: string, conflists: readonly Conflist[]): void {
   mkdirSync(folder, { recursive: true })
   const wanted = new Set(conflists.map(({ file }) => file))
   for (const { file, text } of conflists) {

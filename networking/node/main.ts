@@ -44,7 +44,7 @@ import { cniHandler } from './cni-handler.ts'
 import { drainDelQueue } from './cni-queue.ts'
 import { openCniServer } from './cni-server.ts'
 import { sweepAttachments } from './cni-sweep.ts'
-import { desiredConflists, writeConflists } from './conflists.ts'
+import { openConflists } from './conflists.ts'
 import { followCluster } from './follow.ts'
 import { openNames } from './names.ts'
 import { openNamesHttp } from './names-http.ts'
@@ -180,9 +180,10 @@ async function run(ground: Ground): Promise<void> {
   const node = () => ({ name: nodeName, underlay, underlayMtuBytes: overlay.underlayMtuBytes() ?? mtuBytes })
   const view = () => cniView(pipeline.current, node())
   const cni = await openCni(ground, { containers, view, report: watch.reportUsage })
+  const conflists = openConflists(flags.cniConfDir, flags.socket)
   const onApplied = (snapshot: ClusterSnapshot) => {
     cache.save(snapshot)
-    writeConflists(flags.cniConfDir, desiredConflists(snapshot, flags.socket))
+    conflists.keep(snapshot)
     cni.changed()
   }
   log.info({ node: nodeName }, 'node daemon ready')
