@@ -97,9 +97,7 @@ function addViewCommands(program: Command): void {
   view('task', 'running tasks')
     .command('list')
     .action(lazy(async () => (await import('./commands/views.ts')).listTasks))
-  view('vip', 'virtual addresses and what is behind them')
-    .command('list')
-    .action(lazy(async () => (await import('./commands/views.ts')).listVips))
+  addVipCommands(program)
   view('explain', 'follow a connection through the kernels of both nodes, and name the first thing that is wrong')
     .argument('<from>', 'a task, host or address')
     .argument('<to>', 'a task, host, name, VIP or address, then :PORT and /tcp or /udp if wanted')
@@ -141,6 +139,31 @@ function addDnsCommands(program: Command): void {
     .option('--listen <places>', 'ADDRESS:PORT of UDP and TCP, several with commas')
     .option('--http <place>', "ADDRESS:PORT of Mesos-DNS's HTTP interface")
     .action(lazy(async () => (await import('./commands/dns-serve.ts')).dnsServe))
+}
+
+function addVipCommands(program: Command): void {
+  const load = () => import('./commands/vip.ts')
+  const vip = program.command('vip').description('virtual addresses: list, show, create, remove')
+  vip
+    .command('list')
+    .description('what is behind each, and names that have an address and no backends now')
+    .action(lazy(async () => (await load()).listVips))
+  vip
+    .command('show')
+    .description('the backends, and how many connections each host has to each now')
+    .argument('<name>', 'NAME, NAME.FRAMEWORK or an address')
+    .action(lazy(async () => (await load()).showVip))
+  vip
+    .command('create')
+    .description('reserve addresses for a name; they are given to nobody else')
+    .argument('<name>', 'NAME.FRAMEWORK, like web.marathon')
+    .option('--address <address...>', 'at most one IPv4 and one IPv6 address of the VIP range', [])
+    .action(lazy(async () => (await load()).createVip))
+  vip
+    .command('remove')
+    .description('end a reservation; of a VIP without one and without tasks: free its address at once')
+    .argument('<name>', 'NAME.FRAMEWORK')
+    .action(lazy(async () => (await load()).removeVip))
 }
 
 function addNetworkCommands(program: Command): void {

@@ -1,10 +1,8 @@
 import { AppError } from '../../base/errors.ts'
-import { desiredServers } from '../../../lb/vip/desired.ts'
 import { isRecord } from '../api.ts'
 import { formatTable, print } from '../output.ts'
 import { type GlobalOptions } from '../program.ts'
 import { recordsOf } from '../up/sample.ts'
-import { readSnapshot } from './snapshot.ts'
 import { targetApi } from './target.ts'
 
 type Row = Record<string, unknown>
@@ -34,22 +32,6 @@ export async function listNodes(globals: GlobalOptions): Promise<void> {
   const warnings = () =>
     nodes.flatMap(({ name, daemon }) => (isRecord(daemon) ? formatWarnings(name, daemon['warnings']) : []))
   print(nodes, () => [table(), ...warnings()].join('\n'), globals)
-}
-
-/** `weft vip list`: what the snapshot wants of every node. */
-export async function listVips(globals: GlobalOptions): Promise<void> {
-  const snapshot = await readSnapshot(targetApi(globals))
-  const names = new Map([...snapshot.vips.values()].flatMap((vip) => vip.addresses.map((address) => [address, vip])))
-  const vips = desiredServers(snapshot, [...snapshot.nodes.keys()][0] ?? ('' as never)).map((server) => {
-    const vip = names.get(server.address)
-    const name = vip === undefined ? undefined : `${vip.name}.${vip.framework}.l4lb.thisdcos.directory`
-    return { name, ...server }
-  })
-  const rows = vips.map(({ name, address, port, protocol, backends }) => {
-    const list = backends.map((backend) => `${backend.address}:${backend.port}${backend.weight > 0 ? '' : ' (no new)'}`)
-    return [name ?? '-', `${protocol} ${address}:${port}`, list.join(' ')]
-  })
-  print(vips, () => formatTable(['NAME', 'ADDRESS', 'BACKENDS'], rows), globals)
 }
 
 /** `weft converge [VERSION]`: exits with 1 when it did not within the time. */
