@@ -9,6 +9,7 @@ import { auditSuite, foreignSuite, isolationSuite } from '../support/ipvs/audit.
 import { scheduleSuite } from '../support/lb-schedule.ts'
 import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
+import { resteerSuite, restartSuite } from '../support/lb-fault-suite.ts'
 import { matrixSuite } from '../support/lb-matrix.ts'
 import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 import { hasInetTables, hasIpvs } from '../support/ipvs/kernel.ts'
@@ -24,6 +25,8 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>, 'alone'?])
   ['another data plane', switchSuite],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
   ['every way to a VIP, over two hosts', (t) => matrixSuite(t, 'ipvs')],
+  ['the daemon is killed under load', (t) => restartSuite(t, 'ipvs')],
+  ['UDP flows are steered anew', (t) => resteerSuite(t, 'ipvs')],
   ['backends come and go', (t) => drainSuite(t, 'ipvs')],
 ]
 const guest = fileURLToPath(new URL('../vm/main.ts', import.meta.url))
