@@ -148,7 +148,7 @@ async function compareCrowded(
   { netns, missing }: { readonly netns: readonly string[]; readonly missing: string | undefined },
 ): Promise<void> {
   const own = [await makeOurs('plain', 0), await makeOurs('plain', manyLeases)]
-  const [empty, full] = await measure(own, { netns, rounds: 3 })
+  const [empty, full] = await measure(own, { netns, rounds: 5 })
   const [peer] = missing === undefined ? await measure([makeReference('plain', manyLeases)], { netns, rounds: 1 }) : []
   if (empty === undefined || full === undefined) return
   const both = ({ add, del }: Rounds) => time(add) + time(del)
