@@ -1,4 +1,4 @@
-import { type Name, nameKey, type NameKey, parentKey } from '../dns/name.ts'
+import { type Name, nameKey, type NameKey, parentKey, parseName } from '../dns/name.ts'
 import { type RdataOf } from '../dns/rdata.ts'
 import { type Rename } from '../records/renames.ts'
 import { type RrSet, type ZoneChange } from '../records/zone-change.ts'
@@ -53,6 +53,10 @@ const nsTtlSeconds = 3600
 /** Source: Mesos-DNS defaults, reference/mesos-dns.md. */
 const soaTimes = { refreshSeconds: 60, retrySeconds: 600, expireSeconds: 86400 } as const
 
+/** Every name below it means the machine itself, where the zone is served. RFC 6761 §6.3. */
+const localhost = nameKey(parseName('localhost'))
+const belowLocalhost = `.${localhost}`
+
 /** An empty store; `expected` are zones that are ours from the start, before anything is known of them. */
 export function openZoneStore(options: {
   readonly authority: ZoneAuthority
@@ -88,6 +92,7 @@ export function openZoneStore(options: {
     if (there) owners.set(key, packed)
     else owners.delete(key)
   }
+  const isLoopback = (key: NameKey) => key.endsWith(belowLocalhost) && apexes.has(localhost)
   const applyPacked = ({ version: next, apexes: { added, removed }, keys, packed }: PackedChange) => {
     revision++
     version = next
@@ -105,11 +110,11 @@ export function openZoneStore(options: {
     },
     rrsets: (key) => {
       const zone = apexes.get(key)
-      const packed = owners.get(key)
+      const packed = owners.get(key) ?? (isLoopback(key) ? owners.get(localhost) : undefined)
       const own = packed === undefined ? undefined : unpackRrsets(packed)
       return zone === undefined ? own : [...apexRrsets(zone.apex), ...(own ?? [])]
     },
-    exists: (key) => owners.has(key) || apexes.has(key) || below.has(key),
+    exists: (key) => owners.has(key) || apexes.has(key) || below.has(key) || isLoopback(key),
     revision: () => revision,
     serial: () => version % 2 ** 32,
     renames: options.renames ?? [],
