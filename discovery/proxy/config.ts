@@ -38,6 +38,18 @@ export function parseUpstream(text: string): Upstream {
   return { address: parseIp(match?.[1] ?? text), port }
 }
 
+/**
+ * `ZONE=ADDRESS[,ADDRESS…]`, addresses as {@link parseUpstream} takes them.
+ * @throws ERR_DNS_FORWARD_ZONE, ERR_DNS_NAME, ERR_IP_INVALID
+ */
+export function parseForwardZone(text: string): ForwardZone {
+  const [, zone, list] = /^([^=]+)=(.+)$/.exec(text) ?? []
+  if (zone === undefined || list === undefined) {
+    throw new AppError('ERR_DNS_FORWARD_ZONE', `"${text}": write ZONE=ADDRESS[,ADDRESS…]`)
+  }
+  return { suffix: parseName(zone), upstreams: list.split(',').map(parseUpstream) }
+}
+
 /** Name servers and search list of a resolv.conf, without servers that are ours; lines that make no sense are skipped. */
 export function parseResolvConf(
   text: string,

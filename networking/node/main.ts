@@ -202,9 +202,9 @@ function watchPeers(
 }
 
 /** @throws ERR_NAMES_CONFIG, ENOENT for --dns-config */
-function namesOptions({ nodeName, dnsConfig, upstreams }: NetFlags) {
+function namesOptions({ nodeName, dnsConfig, upstreams, forwardZones }: NetFlags) {
   const config: Partial<NamesConfig> = dnsConfig === undefined ? {} : parseNamesConfig(readFileSync(dnsConfig, 'utf8'))
-  return { self: nodeName, config, ...(upstreams === undefined ? {} : { upstreams }) }
+  return { self: nodeName, config, forwardZones, ...(upstreams === undefined ? {} : { upstreams }) }
 }
 
 /** A node whose names are not answered must not look healthy: whoever supervises the daemon starts it again. */

@@ -5,7 +5,7 @@ import { type Logger } from '../../core/base/log.ts'
 import { type NodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type Name } from '../../discovery/dns/name.ts'
-import { parseResolvConf, type ProxyConfig, type Upstream } from '../../discovery/proxy/config.ts'
+import { type ForwardZone, parseResolvConf, type ProxyConfig, type Upstream } from '../../discovery/proxy/config.ts'
 import { directoryDomain, type NamesConfig, namesConfig } from '../../discovery/records/config.ts'
 import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
 import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
@@ -21,6 +21,8 @@ export interface NamesOptions {
   readonly known: ClusterSnapshot | undefined
   /** Resolvers for names of others; absent: those of /etc/resolv.conf. */
   readonly upstreams?: readonly Upstream[]
+  /** Zones of others that have resolvers of their own. */
+  readonly forwardZones?: readonly ForwardZone[]
   /** Absent: defaults. */
   readonly config?: Partial<NamesConfig>
   readonly onFailure: (error: unknown) => void
@@ -57,12 +59,12 @@ const resolvConf = '/etc/resolv.conf'
 
 /** Where names of others are resolved; `undefined`: nowhere. Our own addresses would be a circle. */
 function proxyConfig(
-  { upstreams, log }: NamesOptions,
+  { upstreams, forwardZones = [], log }: NamesOptions,
   { own, addresses }: { readonly own: readonly Name[]; readonly addresses: readonly Ip[] },
 ): ProxyConfig | undefined {
   const machine = parseResolvConf(readResolvConf(log), new Set<string>(addresses))
-  const config = { forwardZones: [], search: machine.search, own, upstreams: upstreams ?? machine.upstreams }
-  return config.upstreams.length === 0 ? undefined : config
+  const config = { forwardZones, search: machine.search, own, upstreams: upstreams ?? machine.upstreams }
+  return config.upstreams.length + forwardZones.length === 0 ? undefined : config
 }
 
 function readResolvConf(log: Logger): string {

@@ -4,7 +4,7 @@ import { type Ip, parseIp } from '../../core/base/ip.ts'
 import { type LogLevel } from '../../core/base/log.ts'
 import { type NodeName, parseNodeName } from '../../core/model/ids.ts'
 import { type DataPlaneMode, dataPlaneModes } from '../../lb/open.ts'
-import { parseUpstream, type Upstream } from '../../discovery/proxy/config.ts'
+import { type ForwardZone, parseForwardZone, parseUpstream, type Upstream } from '../../discovery/proxy/config.ts'
 import { type DirectRouting } from '../overlay/direct.ts'
 
 /** What the node daemon is started with. */
@@ -27,6 +27,8 @@ export interface NetFlags {
   readonly dnsConfig?: string
   /** Resolvers for names of others; absent: the machine's. `none`: such names are refused. */
   readonly upstreams?: readonly Upstream[]
+  /** Zones of others that have resolvers of their own. */
+  readonly forwardZones: readonly ForwardZone[]
   readonly logLevel: LogLevel
 }
 
@@ -43,6 +45,7 @@ const options = {
   'cni-conf-dir': text,
   'dns-config': text,
   upstreams: text,
+  'forward-zone': { type: 'string', multiple: true },
   'log-level': { type: 'string', default: 'info' },
 } as const
 
@@ -52,7 +55,7 @@ const logLevels: readonly LogLevel[] = ['error', 'warn', 'info', 'debug', 'silen
 /** @throws ERR_NODE_OPTION naming the option that is missing, unknown or wrong */
 export function parseNetFlags(argv: readonly string[]): NetFlags {
   const values = read(argv)
-  const need = (name: keyof typeof options) => {
+  const need = (name: Exclude<keyof typeof options, 'forward-zone'>) => {
     const value = values[name]
     if (value === undefined || value === '') throw new AppError('ERR_NODE_OPTION', `--${name} is missing`)
     return value
@@ -71,6 +74,7 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     ...(values.upstreams === undefined
       ? {}
       : { upstreams: parseOption('upstreams', values.upstreams, parseUpstreams) }),
+    forwardZones: (values['forward-zone'] ?? []).map((zone) => parseOption('forward-zone', zone, parseForwardZone)),
     logLevel: parseOption('log-level', need('log-level'), parseLogLevel),
   }
 }

@@ -3,7 +3,7 @@ import { systemClock } from '../../core/base/clock.ts'
 import { decodeMessage, encodeMessage, type Message } from '../../discovery/dns/message.ts'
 import { parseName } from '../../discovery/dns/name.ts'
 import { type Cached, openCache } from '../../discovery/proxy/cache.ts'
-import { type ProxyConfig } from '../../discovery/proxy/config.ts'
+import { parseForwardZone, type ProxyConfig } from '../../discovery/proxy/config.ts'
 import { openExchange } from '../../discovery/proxy/exchange.ts'
 import { hotEntryOf } from '../../discovery/proxy/hot.ts'
 import { openProxy } from '../../discovery/proxy/proxy.ts'
@@ -261,4 +261,22 @@ t.test('ready responses are the same octets', async (t) => {
     hot.find(bytesOf(query('www.example.com', 'A')), { zones, transport: 'udp', rotation: 0, recursion: 'forwarded' }),
     undefined,
   )
+})
+
+t.test('forward zones in text', async (t) => {
+  t.same(parseForwardZone('corp.example=192.0.2.1,[2001:db8::1]:5353'), {
+    suffix: 'corp.example.',
+    upstreams: [
+      { address: '192.0.2.1', port: 53 },
+      { address: '2001:db8::1', port: 5353 },
+    ],
+  })
+  for (const [text, code] of [
+    ['corp.example', 'ERR_DNS_FORWARD_ZONE'],
+    ['=192.0.2.1', 'ERR_DNS_FORWARD_ZONE'],
+    ['a..b=192.0.2.1', 'ERR_DNS_NAME'],
+    ['corp.example=nope', 'ERR_IP_INVALID'],
+  ] as const) {
+    t.throws(() => parseForwardZone(text), { code }, text)
+  }
 })
