@@ -5,6 +5,7 @@ import { emptyCluster, type NamedCluster, type RecordChange } from './records/cl
 import { type Collision, findCollisions } from './records/collisions.ts'
 import { type NamesConfig, namesConfig } from './records/config.ts'
 import { openRecordIndex, type RecordIndex } from './records/record-index.ts'
+import { openServedVips } from './records/served-vips.ts'
 import { type ZoneChange } from './records/zone-change.ts'
 import { type ZoneReader, type ZoneStore } from './server/zone-store.ts'
 import { openNamesZones } from './zones.ts'
@@ -56,6 +57,7 @@ export function openNamesStage(options: {
   const { self } = options
   const config = namesConfig(options.config)
   const index = openRecordIndex({ self, config, hash: taskHash })
+  const served = openServedVips()
   const zones = openNamesZones(config)
   let cluster = emptyCluster
   let told = ''
@@ -76,18 +78,19 @@ export function openNamesStage(options: {
     zones,
     view: { self, config, zones, cluster: () => cluster, collisions, contributionsOf, contributors },
     plan: (change) => {
-      const steps = index.apply(change)
+      const narrowed = served.change(change)
+      const steps = index.apply(narrowed)
       return {
         add: () => {
-          cluster = change.next
+          cluster = narrowed.next
           return serve(steps.add())
         },
         remove: () => serve(steps.remove()),
       }
     },
     audit: async (snapshot) => {
-      cluster = snapshot
-      const steps = index.reconcile(snapshot)
+      cluster = served.all(snapshot)
+      const steps = index.reconcile(cluster)
       const changes = [steps.add(), steps.remove()]
       for (const change of changes) await serve(change)
       warn()

@@ -47,7 +47,7 @@ const tasks = [
     portMappings: [{ hostPort: 31_005, containerPort: 80, protocol: 'tcp' }],
     ports: [{ begin: 31_005, end: 31_005 }],
     ...discovery('liquor.store', [
-      { number: 80, name: 'http', protocols: ['tcp'], labels },
+      { number: 80, name: 'http', protocols: ['tcp'], labels: { VIP_0: '/web:80' } },
       { number: 53, name: 'dns.query', protocols: [], labels },
       { number: 9, protocols: ['udp'], labels },
       { number: 10, protocols: ['tcp', 'udp'], labels },
@@ -72,7 +72,9 @@ const cluster: NamedCluster = {
     ['host-c', { name: 'host-c', underlay: parseIp('2001:db8::3'), agentId: 'm-S12' }],
   ]),
   tasks: new Map(tasks),
-  vips: new Map([['web.x', { name: 'web', framework: 'Two.Dots.Inc', addresses: ips('100.96.0.1', 'fd00:96::1') }]]),
+  vips: new Map([
+    ['web.Two.Dots.Inc', { name: 'web', framework: 'Two.Dots.Inc', addresses: ips('100.96.0.1', 'fd00:96::1') }],
+  ]),
 }
 
 const orders: readonly (readonly IpSource[])[] = [
