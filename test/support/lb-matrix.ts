@@ -126,7 +126,7 @@ async function checkCells(t: Test, world: MatrixWorld, { kind, families }: Matri
   for (const { from, host, addresses, is } of sourcesOf(world)) {
     const got = askServers(
       host,
-      cells.map(({ protocol, address }) => ({ protocol, address, port: 80, count: attempts, timeoutMs: 2000 })),
+      cells.map(({ protocol, address }) => ({ protocol, address, port: 80, count: attempts, timeoutMs: 5000 })),
     )
     for (const [i, { family, protocol, by }] of cells.entries()) {
       const answers = got[i] ?? []
