@@ -11,8 +11,12 @@ export function hostResolvConf(host: HostLayout): string {
   return join(host.directory, 'resolv.conf')
 }
 
-/** Writes it: the node's own name server, quick to give up, since it is on the same machine. */
+/** A resolv.conf(5) that asks the node's own name server, quick to give up, since it is on the same machine. */
+export function formatResolvConf(): string {
+  return `nameserver ${dnsAddress}\nsearch ${search.join(' ')}\noptions timeout:1 attempts:3\n`
+}
+
+/** Writes a simulated host's. */
 export function writeHostResolvConf(host: HostLayout): void {
-  const text = `nameserver ${dnsAddress}\nsearch ${search.join(' ')}\noptions timeout:1 attempts:3\n`
-  writeFileSync(hostResolvConf(host), text)
+  writeFileSync(hostResolvConf(host), formatResolvConf())
 }
