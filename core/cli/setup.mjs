@@ -109,12 +109,17 @@ function aptGet(words) {
   if (done.status !== 0) fail(`apt-get ${words.join(' ')} failed:\n${done.stdout}${done.stderr}`)
 }
 
-/** tap keeps its list of plugins (.taprc) in a generated folder; without it every test file pays for TypeScript's compiler. */
+/**
+ * tap compiles its list of plugins (.taprc) into node_modules; without that every test file would go through TypeScript's
+ * compiler. The stamp lives and dies with node_modules.
+ */
 function buildTap() {
-  if (existsSync(join(root, '.tap', 'plugins'))) return
+  const stamp = join(root, 'node_modules', '.weft-tap')
+  if (existsSync(stamp) && existsSync(join(root, '.tap', 'plugins'))) return
   const bin = join(root, 'node_modules', '.bin')
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH}` }
   execFileSync(join(bin, 'tap'), ['build'], { cwd: root, env, stdio: ['ignore', 'ignore', 2] })
+  writeFileSync(stamp, '')
 }
 
 /** The CNI client is compiled where there is a compiler; without one a slower client takes its place. */
