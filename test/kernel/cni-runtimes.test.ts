@@ -1,11 +1,12 @@
-import { rmdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
 import { parseIp } from '../../core/base/ip.ts'
 import { type PortMapper, type Shaper } from '../../networking/node/cni-view.ts'
-import { type CniNode, makeCniNode } from '../support/cni-node.ts'
+import { makeCniNode } from '../support/cni-node.ts'
 import { makeRuntimeFolders, missingProgram, runBeside } from '../support/cni-runtime.ts'
 import { canMakeHosts } from '../support/hosts.ts'
+import { eventually } from '../support/local-cluster.ts'
+import { podmanOf, sweepControlGroups } from '../support/podman.ts'
+import { makePortmapWorld, segmentAddresses } from '../support/portmap-world.ts'
 
 const common = { busybox: 'busybox-static', runc: 'runc' }
 const hasPodman = canMakeHosts || missingProgram({ podman: 'podman', conmon: 'conmon', ...common })
@@ -25,45 +26,6 @@ const recorder = () => {
   }
   const shaper: Shaper = { apply: async () => void seen.push('shape'), remove: async () => void seen.push('unshape') }
   return { seen, portMapper, shaper }
-}
-
-const removeIfThere = (path: string) => {
-  try {
-    rmdirSync(path)
-  } catch {
-    // ENOENT, or another podman's: not ours to remove
-  }
-}
-
-/** The control group that podman's runtime leaves empty. */
-const sweepControlGroups = () => {
-  for (const name of readdirSync('/sys/fs/cgroup')) {
-    for (const group of ['conmon', '']) removeIfThere(join('/sys/fs/cgroup', name, 'libpod_parent', group))
-  }
-}
-
-function podmanOf(node: CniNode, folders: { readonly bin: string; readonly conf: string }) {
-  const { directory, host } = node
-  const lines = [
-    '[containers]',
-    'default_ulimits=["nofile=1024:1024","nproc=512:512"]',
-    '[engine]',
-    `runtime="runc"\ncgroup_manager="cgroupfs"\nevents_logger="none"\ntmp_dir="${directory}/libpod"`,
-    '[network]',
-    `network_backend="cni"\ncni_plugin_dirs=["${folders.bin}"]\nnetwork_config_dir="${folders.conf}"`,
-  ]
-  const file = join(directory, 'containers.conf')
-  writeFileSync(file, `${lines.join('\n')}\n`)
-  const storage = [
-    '--root',
-    join(directory, 'root'),
-    '--runroot',
-    join(directory, 'runroot'),
-    '--storage-driver',
-    'vfs',
-  ]
-  return (...args: readonly string[]) =>
-    runBeside('nsenter', [`--net=${host.path}`, 'podman', ...storage, ...args], { CONTAINERS_CONF: file })
 }
 
 t.test('podman runs containers on our network', { skip: hasPodman }, async (t) => {
@@ -114,6 +76,26 @@ t.test('podman runs containers on our network', { skip: hasPodman }, async (t) =
   t.equal((await podman('rm', '-f', '-t', '0', 'kept')).exitCode, 0)
   t.same([node.leases().list(), node.hostLinks()], [[], []])
   t.equal(seen.at(-1), 'unmap')
+})
+
+t.test('podman -p: another host reaches the container by a port of this one', { skip: hasPodman }, async (t) => {
+  const world = await makePortmapWorld(t)
+  await world.start()
+  const folders = makeRuntimeFolders(world.node)
+  const podman = podmanOf(world.node, folders)
+  t.teardown(sweepControlGroups)
+  t.teardown(() => podman('rm', '-f', '-t', '0', '-a'))
+  const serve = 'while true; do echo served | nc -l -p 80; done'
+  const options = ['--network', 'dcos', '-p', '8080:80', '--rootfs', folders.rootfs, 'sh', '-c', serve]
+  const started = await podman('run', '-d', '--name', 'web', ...options)
+  t.equal(started.exitCode, 0, started.output)
+  const ask = ['busybox', 'nc', '-w', '2', segmentAddresses.node[4], '8080']
+  await eventually('the container answers', async () =>
+    world.client.run('sh', '-c', `${ask.join(' ')} < /dev/null || true`).includes('served') ? true : undefined,
+  )
+  t.pass('answered on the host port')
+  t.equal((await podman('rm', '-f', '-t', '0', 'web')).exitCode, 0)
+  t.throws(() => world.client.run(...(ask as [string, ...string[]])), 'and no more once it is removed')
 })
 
 /** In a mount namespace of its own: `ctr --cni` knows no other folders than these. */
