@@ -5,7 +5,7 @@ import { type ClusterSnapshot } from '../core/model/snapshot.ts'
 import { formatRouteOp } from '../networking/netlink/format.ts'
 import { type RouteOp, type RouteSocket } from '../networking/netlink/ops.ts'
 import { type Repair, type SnapshotChange, type Stage } from '../networking/node/stage.ts'
-import { type DataPlane, type LbOp } from './dataplane.ts'
+import { type DataPlane, type LbOp, type VirtualServer } from './dataplane.ts'
 import { isVipRoute, planVipRoutes, vipRoute, vipRouteFilter } from './routes.ts'
 import { makeVipIndex, type VipIndex } from './vip/vip-index.ts'
 
@@ -31,7 +31,8 @@ export interface AddressGuard {
 /**
  * Virtual servers and the routes that make their addresses local. Order: a server with its backends is programmed before
  * its address is routed, and the address is unrouted before the server goes, so that an address that answers at all leads
- * to a backend. Backends that leave a server that stays are taken out in `add` already: the sooner the better.
+ * to a backend. Backends that leave a server that stays are taken out in `add` already: the sooner the better. Not the last
+ * one: its server would refuse while its name, which goes in `remove` before this stage's, still leads there.
  */
 export function openLbStage(options: LbStageOptions): Stage {
   const { self, plane, routes, guard } = options
@@ -47,6 +48,7 @@ export function openLbStage(options: LbStageOptions): Stage {
           await perform(routes, steps.routed)
         },
         remove: async ({ signal }) => {
+          await plane.apply(steps.silence, { signal })
           await perform(routes, steps.unrouted)
           if (steps.leaving.length > 0) await guard?.remove(steps.leaving)
           await plane.apply(steps.remove, { signal })
@@ -57,10 +59,16 @@ export function openLbStage(options: LbStageOptions): Stage {
   }
 }
 
+function serves({ backends }: VirtualServer): boolean {
+  return backends.some(({ weight }) => weight > 0)
+}
+
 interface LbSteps {
   readonly coming: readonly Ip[]
   readonly leaving: readonly Ip[]
   readonly ensure: readonly LbOp[]
+  /** Servers that nothing serves any more. */
+  readonly silence: readonly LbOp[]
   readonly routed: readonly RouteOp[]
   readonly unrouted: readonly RouteOp[]
   readonly remove: readonly LbOp[]
@@ -71,10 +79,14 @@ function planChange(index: VipIndex, change: SnapshotChange, self: NodeName): Lb
   const [before, after] = [change.previous.nodes.get(self), change.next.nodes.get(self)]
   const sourceMoved = before?.vtep.addresses.join() !== after?.vtep.addresses.join()
   const toRoute: readonly Ip[] = sourceMoved ? index.all(change.next).addresses : routed
+  const coming = new Set(routed)
+  const silenced = (server: VirtualServer) => !serves(server) && !coming.has(server.address)
+  const op = (server: VirtualServer): LbOp => ({ kind: 'server.ensure', server })
   return {
     coming: routed,
     leaving: unrouted,
-    ensure: ensure.map((server) => ({ kind: 'server.ensure', server })),
+    ensure: ensure.filter((server) => !silenced(server)).map(op),
+    silence: ensure.filter(silenced).map(op),
     routed: toRoute.map((address) => ({ kind: 'route.replace', route: vipRoute(address, after) })),
     // Without a source: the route goes whatever source it has.
     unrouted: unrouted.map((address) => ({ kind: 'route.del', route: vipRoute(address, undefined) })),
