@@ -8,7 +8,7 @@
 //   node core/cli/setup.mjs --check    npm packages only, for format, lint and types
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -28,7 +28,11 @@ const packages = {
   },
   test: {
     tc: 'iproute2',
-    'redis-server': undefined,
+    'redis-server': 'redis-server',
+    '../share/zookeeper/bin/zkServer.sh': 'zookeeper',
+    dockerd: 'docker.io',
+    skopeo: 'skopeo',
+    umoci: 'umoci',
     iperf3: 'iperf3',
     podman: 'podman',
     containerd: 'containerd',
@@ -83,7 +87,7 @@ function installPackages() {
 /** Debian packages, by apt-get where this user may, else by telling the command. */
 function installPrograms() {
   const wanted = { ...packages.run, ...(args.has('--test') ? packages.test : {}) }
-  const missing = Object.entries(wanted).filter(([program, name]) => name !== undefined && !has(program))
+  const missing = Object.entries(wanted).filter(([program]) => !has(program))
   const names = new Set(missing.map(([, name]) => name))
   if (!has('crun') && !has('runc')) names.add('runc')
   if (names.size === 0) return
@@ -94,7 +98,21 @@ function installPrograms() {
   }
   if (!has('apt-get')) fail(`this machine lacks ${list} and has no apt-get: install them by its own package manager`)
   say(`installing Debian packages: ${list}`)
-  aptGet(['install', '-y', '--no-install-recommends', ...names])
+  withoutServices(() => aptGet(['install', '-y', '--no-install-recommends', ...names]))
+}
+
+/**
+ * Debian starts the services of what it installs: a Docker or a Redis that nobody asked for, on the machine's own network.
+ * invoke-rc.d obeys this file (101: action forbidden by policy).
+ */
+function withoutServices(install) {
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(policy)) return install()
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  const remove = () => rmSync(policy, { force: true })
+  process.once('exit', remove) // `fail` ends the process
+  install()
+  remove()
 }
 
 /** Runs apt-get; fetches the lists of packages first when it fails without. */
