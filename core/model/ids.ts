@@ -11,6 +11,8 @@ export type FrameworkId = Branded<'FrameworkId'>
 export type OfferId = Branded<'OfferId'>
 /** Chosen by the framework, unique within it while the task lives. */
 export type TaskId = Branded<'TaskId'>
+/** An executor, unique within its framework on one agent. */
+export type ExecutorId = Branded<'ExecutorId'>
 /** Name of a machine of the cluster (its host name), unique; a DNS label. */
 export type NodeName = Branded<'NodeName'>
 /** Name of a virtual network: at most 13 characters, so that interface names derived from it fit. */
@@ -44,6 +46,8 @@ export const parseFrameworkId = parser('FrameworkId', idPattern, idRule)
 export const parseOfferId = parser('OfferId', idPattern, idRule)
 /** @throws ERR_MODEL_ID */
 export const parseTaskId = parser('TaskId', idPattern, idRule)
+/** @throws ERR_MODEL_ID */
+export const parseExecutorId = parser('ExecutorId', idPattern, idRule)
 /** @throws ERR_MODEL_ID */
 export const parseNodeName = parser('NodeName', labelPattern, labelRule)
 /** @throws ERR_MODEL_ID */

@@ -1,4 +1,6 @@
-import { type AgentId, type FrameworkId, type OfferId, type TaskId } from './ids.ts'
+import { type ExecutorInfo } from './executor.ts'
+import { type AgentId, type ExecutorId, type FrameworkId, type OfferId, type TaskId } from './ids.ts'
+import { type PersistentVolume, type Reservation } from './reservation.ts'
 import { type Resources } from './resources.ts'
 import { type TaskInfo, type TaskStatus } from './task.ts'
 
@@ -22,11 +24,26 @@ export interface Offer {
   readonly agentId: AgentId
   readonly hostname: string
   readonly role: string
+  /** Unreserved ones. */
   readonly resources: Resources
+  /** The role's own reservations on that agent, as far as they are free. */
+  readonly reserved?: readonly Reservation[]
   readonly attributes: Readonly<Record<string, string>>
   /** Containers that still fit there, by network; a network of which that is not known is left out. */
   readonly freeAddresses?: Readonly<Record<string, number>>
 }
+
+/** What is done with the resources of accepted offers, in order. Source: mesos, mesos.proto, message Offer.Operation. */
+export type OfferOperation =
+  | { readonly kind: 'launch'; readonly tasks: readonly TaskInfo[] }
+  | { readonly kind: 'launch-group'; readonly executor: ExecutorInfo; readonly tasks: readonly TaskInfo[] }
+  | { readonly kind: 'reserve' | 'unreserve'; readonly reservations: readonly Reservation[] }
+  | {
+      readonly kind: 'create' | 'destroy'
+      /** Names the reservation; its `volumes` are ignored. */
+      readonly reservation: Reservation
+      readonly volumes: readonly PersistentVolume[]
+    }
 
 /** What a framework may ask. Source: mesos, scheduler.proto, message Call. */
 export type SchedulerCall =
@@ -34,14 +51,18 @@ export type SchedulerCall =
       readonly kind: 'accept'
       readonly offerIds: readonly OfferId[]
       readonly launches: readonly TaskInfo[]
+      /** Carried out before `launches`. */
+      readonly operations?: readonly OfferOperation[]
       readonly refuseMs: number
     }
   | { readonly kind: 'decline'; readonly offerIds: readonly OfferId[]; readonly refuseMs: number }
-  | { readonly kind: 'revive' }
-  | { readonly kind: 'suppress' }
+  /** No roles: all of the framework's. */
+  | { readonly kind: 'revive' | 'suppress'; readonly roles?: readonly string[] }
   | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs?: number }
   | { readonly kind: 'acknowledge'; readonly agentId: AgentId; readonly taskId: TaskId; readonly uuid: string }
   | { readonly kind: 'reconcile'; readonly taskIds: readonly TaskId[] }
+  | { readonly kind: 'shutdown'; readonly agentId: AgentId; readonly executorId: ExecutorId }
+  | { readonly kind: 'message'; readonly agentId: AgentId; readonly executorId: ExecutorId; readonly data: string }
   | { readonly kind: 'teardown' }
 
 /** What a framework is told. Source: mesos, scheduler.proto, message Event. */
@@ -50,7 +71,10 @@ export type SchedulerEvent =
   | { readonly kind: 'offers'; readonly offers: readonly Offer[] }
   | { readonly kind: 'rescind'; readonly offerId: OfferId }
   | { readonly kind: 'update'; readonly status: TaskStatus; readonly agentId?: AgentId }
-  | { readonly kind: 'failure'; readonly agentId: AgentId }
+  /** With an executor: that one ended, with this wait status; without: the agent is lost. */
+  | { readonly kind: 'failure'; readonly agentId: AgentId; readonly executorId?: ExecutorId; readonly status?: number }
+  /** From an executor; octets in base64. */
+  | { readonly kind: 'message'; readonly agentId: AgentId; readonly executorId: ExecutorId; readonly data: string }
   | { readonly kind: 'error'; readonly message: string }
 
 /** A framework's subscription: how it calls the master. In process, or over HTTP behind the same shape. */

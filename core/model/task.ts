@@ -1,5 +1,8 @@
 import { type Cidr, type Ip } from '../base/ip.ts'
+import { type ContainerInfo, type FetchUri } from './container.ts'
+import { type ExecutorInfo } from './executor.ts'
 import { type AgentId, type FrameworkId, type NetworkName, type TaskId } from './ids.ts'
+import { type Reservation } from './reservation.ts'
 import { type Resources } from './resources.ts'
 
 /** Transport of a port. */
@@ -99,8 +102,20 @@ export interface TaskInfo {
   readonly taskId: TaskId
   readonly name: string
   readonly agentId: AgentId
+  /** All that it takes, reserved or not. */
   readonly resources: Resources
+  /** How much of it comes from which reservation, with the volumes taken; absent: nothing. */
+  readonly reserved?: readonly Reservation[]
   readonly command: CommandInfo
+  /** Absent: the host's file system, read-only. */
+  readonly container?: ContainerInfo
+  readonly fetch?: readonly FetchUri[]
+  /** Absent: the agent runs the command itself. */
+  readonly executor?: ExecutorInfo
+  /** Tasks launched by one LAUNCH_GROUP have the same: they start, and by default end, together. */
+  readonly groupId?: string
+  /** Opaque octets for a custom executor, in base64. */
+  readonly data?: string
   readonly networks: readonly NetworkRequest[]
   readonly healthCheck?: HealthCheck
   readonly discovery?: DiscoveryInfo

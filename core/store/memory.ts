@@ -40,7 +40,8 @@ export function openMemoryStore(entries: Iterable<readonly [string, string]> = [
     get: async (key) => values.get(key),
     list,
     write,
-    elect: (_candidate, { signal }) => candidates.elect(() => ++term, signal),
+    elect: (candidate, { signal }) => candidates.elect(candidate, () => ++term, signal),
+    watchLeader: ({ signal }) => candidates.watch(signal),
     close: async () => {
       closed = true
       candidates.close()

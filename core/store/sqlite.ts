@@ -60,7 +60,9 @@ export function openSqliteStore(path: string, options: SqliteOptions = {}): Stor
     get: async (key) => versioned(statements.get.get(key)),
     list: async (prefix) => listPrefix(statements, prefix),
     write,
-    elect: (candidate, { signal }) => candidates.elect(() => beginTerm(database, statements, candidate), signal),
+    elect: (candidate, { signal }) =>
+      candidates.elect(candidate, () => beginTerm(database, statements, candidate), signal),
+    watchLeader: ({ signal }) => candidates.watch(signal),
     close,
   }
 }

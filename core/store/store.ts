@@ -28,6 +28,11 @@ export interface Store {
   write(writes: readonly StoreWrite[], options: { readonly term: number }): Promise<number>
   /** Leadership. Resolves when this process is the leader; the signal gives the wait up. */
   elect(candidate: string, options: { readonly signal: AbortSignal }): Promise<Leadership>
+  /**
+   * Who leads, as it called itself in `elect`, and every later change; undefined while nobody does. The present state
+   * comes first. Goes on through failures of the server: what was known last stays until better is known.
+   */
+  watchLeader(options: { readonly signal: AbortSignal }): AsyncIterable<string | undefined>
   close(): Promise<void>
 }
 

@@ -39,6 +39,9 @@ export function handleCall(context: MasterContext, framework: FrameworkEntry, ca
     case 'reconcile':
       reconcile(context, framework, call.taskIds)
       break
+    case 'shutdown':
+    case 'message':
+      break // only custom executors could be meant, and no agent has one
     case 'teardown':
       teardown(context, framework)
       break
