@@ -8,7 +8,7 @@ function list(folder: string): readonly string[] {
   try {
     return readdirSync(folder)
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) return []
+    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return []
     throw error
   }
 }
