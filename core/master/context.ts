@@ -45,9 +45,13 @@ export interface FrameworkEntry {
   state: 'recovered' | 'connected' | 'disconnected' | 'removed'
   /** Set while connected. Events arrive in order, in a later microtask. */
   deliver: ((event: SchedulerEvent) => void) | undefined
+  /** Ends the subscription from here; set as `deliver` is. */
+  end: (() => void) | undefined
+  /** Roles in which it wants no offers. */
+  suppressed: ReadonlySet<string>
   cancelFailover: () => void
-  /** Asked for while agents were still coming back; answered when all are there or given up. */
-  readonly unanswered: Set<TaskId>
+  /** Asked for while agents were still coming back; answered when all, or the one named, are there or given up. */
+  readonly unanswered: Map<TaskId, AgentId | undefined>
 }
 
 /** What happened so far; read by the metrics. */

@@ -15,6 +15,20 @@ export interface FrameworkInfo {
   readonly capabilities: readonly string[]
   /** Where it runs, for the record `framework.mesos`. */
   readonly hostname: string
+  /** Who it says it is; never changes. */
+  readonly principal?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly webuiUrl?: string
+  /** Kept for those who read it; agents checkpoint every task. Never changes. */
+  readonly checkpoint?: boolean
+}
+
+/** A task of an ACCEPT that says what Weft can't do: told TASK_ERROR, as if the master had found it. */
+export interface RefusedLaunch {
+  readonly taskId: TaskId
+  readonly agentId: AgentId
+  /** Names the field. */
+  readonly problem: string
 }
 
 /** Resources of one agent, given to one framework in one role for a while. */
@@ -53,14 +67,22 @@ export type SchedulerCall =
       readonly launches: readonly TaskInfo[]
       /** Carried out before `launches`. */
       readonly operations?: readonly OfferOperation[]
+      readonly refused?: readonly RefusedLaunch[]
       readonly refuseMs: number
     }
   | { readonly kind: 'decline'; readonly offerIds: readonly OfferId[]; readonly refuseMs: number }
   /** No roles: all of the framework's. */
   | { readonly kind: 'revive' | 'suppress'; readonly roles?: readonly string[] }
-  | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs?: number }
+  | { readonly kind: 'kill'; readonly taskId: TaskId; readonly agentId?: AgentId; readonly graceMs?: number }
   | { readonly kind: 'acknowledge'; readonly agentId: AgentId; readonly taskId: TaskId; readonly uuid: string }
-  | { readonly kind: 'reconcile'; readonly taskIds: readonly TaskId[] }
+  | {
+      readonly kind: 'reconcile'
+      readonly taskIds: readonly TaskId[]
+      /** Where the framework believes them to be, as far as it says. */
+      readonly agentOf?: ReadonlyMap<TaskId, AgentId>
+    }
+  /** Takes the place of what the framework said before; its id, user, principal and checkpoint stay. */
+  | { readonly kind: 'update-framework'; readonly info: FrameworkInfo; readonly suppressed: readonly string[] }
   | { readonly kind: 'shutdown'; readonly agentId: AgentId; readonly executorId: ExecutorId }
   | { readonly kind: 'message'; readonly agentId: AgentId; readonly executorId: ExecutorId; readonly data: string }
   | { readonly kind: 'teardown' }
@@ -85,7 +107,19 @@ export interface SchedulerConnection {
   close(): void
 }
 
+/** How a subscription begins and ends. */
+export interface SubscribeOptions {
+  /** Roles in which nothing is offered until they are revived. */
+  readonly suppressed?: readonly string[]
+  /** The master ended the subscription, after its last event: torn down, refused, or another one took its place. */
+  readonly onEnd?: () => void
+}
+
 /** The master, as a framework sees it. Events come in order, never during `subscribe` itself. */
 export interface SchedulerDriver {
-  subscribe(framework: FrameworkInfo, onEvent: (event: SchedulerEvent) => void): SchedulerConnection
+  subscribe(
+    framework: FrameworkInfo,
+    onEvent: (event: SchedulerEvent) => void,
+    options?: SubscribeOptions,
+  ): SchedulerConnection
 }

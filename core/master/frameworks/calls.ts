@@ -1,5 +1,4 @@
 import { unreachable } from '../../base/errors.ts'
-import { type TaskId } from '../../model/ids.ts'
 import { addResources, noResources } from '../../model/resources.ts'
 import { type Offer, type SchedulerCall } from '../../model/scheduler.ts'
 import { type TaskInfo, type TaskState } from '../../model/task.ts'
@@ -11,10 +10,12 @@ import { masterStatus } from '../tasks/state.ts'
 import { type LaunchVerdicts, validateLaunches } from '../tasks/validate.ts'
 import { reconcile } from './reconcile.ts'
 import { teardown } from './lifecycle.ts'
+import { reviveRoles, suppressRoles } from './roles.ts'
+import { updateFramework } from './update.ts'
 
 /** Does what a subscribed framework asks. */
 export function handleCall(context: MasterContext, framework: FrameworkEntry, call: SchedulerCall): void {
-  const { offers, allocator } = context
+  const { offers } = context
   switch (call.kind) {
     case 'accept':
       accept(context, framework, call)
@@ -23,21 +24,22 @@ export function handleCall(context: MasterContext, framework: FrameworkEntry, ca
       offers.decline(framework.id, call.offerIds, call.refuseMs)
       break
     case 'revive':
-      allocator.clearFilters(framework.id)
-      allocator.setFrameworkActive(framework.id, 'active')
-      offers.schedule()
+      reviveRoles(context, framework, call.roles)
       break
     case 'suppress':
-      allocator.setFrameworkActive(framework.id, 'inactive')
+      suppressRoles(context, framework, call.roles)
       break
     case 'kill':
       kill(context, framework, call)
       break
     case 'acknowledge':
-      acknowledge(context, call)
+      if (mayAcknowledge(context, framework, call)) acknowledge(context, call)
       break
     case 'reconcile':
-      reconcile(context, framework, call.taskIds)
+      reconcile(context, framework, call)
+      break
+    case 'update-framework':
+      updateFramework(context, framework, call)
       break
     case 'shutdown':
     case 'message':
@@ -54,18 +56,20 @@ type AcceptCall = Extract<SchedulerCall, { readonly kind: 'accept' }>
 
 function accept(context: MasterContext, framework: FrameworkEntry, call: AcceptCall): void {
   const taken = context.offers.take(framework.id, call.offerIds)
+  const asked = [...launchesOf(call), ...(call.refused ?? [])]
   if (taken === undefined) {
     const message = 'an offer of the call is not outstanding (any more), or they are not all of one agent and role'
-    drop(context, framework, call.launches, { reason: 'REASON_INVALID_OFFERS', message })
+    drop(context, framework, asked, { reason: 'REASON_INVALID_OFFERS', message })
     return
   }
   const [offer] = taken
   const agent = context.agents.get(offer.agentId)
   if (agent?.link === undefined) {
     const message = `agent ${offer.agentId} is not connected`
-    drop(context, framework, call.launches, { reason: 'REASON_AGENT_DISCONNECTED', message })
+    drop(context, framework, asked, { reason: 'REASON_AGENT_DISCONNECTED', message })
     return
   }
+  refuse(context, framework, call)
   const verdicts = judgeLaunches(context, framework, taken, call.launches)
   for (const { info, problem } of verdicts.refused) {
     tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
@@ -78,6 +82,27 @@ function accept(context: MasterContext, framework: FrameworkEntry, call: AcceptC
   if (verdicts.accepted.length === 0 || call.refuseMs !== 0) {
     const { agentId, role } = offer
     context.offers.refuse({ frameworkId: framework.id, agentId, role, resources: verdicts.left }, call.refuseMs)
+  }
+}
+
+/** All tasks of the call, those of groups too. */
+function launchesOf({ launches, operations = [] }: AcceptCall): readonly TaskInfo[] {
+  const more = operations.flatMap((one) => (one.kind === 'launch' || one.kind === 'launch-group' ? one.tasks : []))
+  return [...launches, ...more]
+}
+
+/** Tells what the call's reader found wrong. */
+function refuse(context: MasterContext, framework: FrameworkEntry, call: AcceptCall): void {
+  const { refused = [], operations = [] } = call
+  for (const { problem, ...place } of refused) {
+    tell(context, framework, place, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
+  }
+  for (const operation of operations) {
+    if (operation.kind !== 'launch-group') continue
+    const message = 'LAUNCH_GROUP: no agent of this version runs task groups'
+    for (const info of operation.tasks) {
+      tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_GROUP_INVALID', message })
+    }
   }
 }
 
@@ -103,6 +128,8 @@ function judgeLaunches(
   })
 }
 
+type TaskPlace = Pick<TaskInfo, 'taskId' | 'agentId'>
+
 /** The launch itself is not waited for to be cached: an agent that got it tells of it when it comes back. */
 function launch(context: MasterContext, framework: FrameworkEntry, info: TaskInfo, role: string): void {
   const timestampMs = context.clock.nowMs()
@@ -117,7 +144,7 @@ function launch(context: MasterContext, framework: FrameworkEntry, info: TaskInf
 function drop(
   context: MasterContext,
   framework: FrameworkEntry,
-  launches: readonly TaskInfo[],
+  launches: readonly TaskPlace[],
   why: { readonly reason: string; readonly message: string },
 ): void {
   for (const info of launches) tell(context, framework, info, { state: 'TASK_DROPPED', ...why })
@@ -126,7 +153,7 @@ function drop(
 function tell(
   context: MasterContext,
   framework: FrameworkEntry,
-  info: TaskInfo,
+  info: TaskPlace,
   verdict: { readonly state: TaskState; readonly reason: string; readonly message: string },
 ): void {
   const status = masterStatus({ info }, { ...verdict, timestampMs: context.clock.nowMs() })
@@ -136,9 +163,15 @@ function tell(
 function kill(
   context: MasterContext,
   framework: FrameworkEntry,
-  { taskId, graceMs }: { readonly taskId: TaskId; readonly graceMs?: number },
+  { taskId, graceMs, agentId }: Extract<SchedulerCall, { readonly kind: 'kill' }>,
 ): void {
   const task = context.tasks.get(taskId)
   if (task?.frameworkId === framework.id) killTask(context, task, graceMs ?? task.info.killGraceMs)
-  else reconcile(context, framework, [taskId])
+  else reconcile(context, framework, { taskIds: [taskId], ...(agentId && { agentOf: new Map([[taskId, agentId]]) }) })
+}
+
+/** A framework can't answer for another one's task, nor for another agent's; of a task that nobody knows its agent decides. */
+function mayAcknowledge({ tasks }: MasterContext, { id }: FrameworkEntry, { taskId, agentId }: TaskPlace): boolean {
+  const task = tasks.get(taskId)
+  return task === undefined || (task.frameworkId === id && task.info.agentId === agentId)
 }

@@ -5,39 +5,55 @@ import {
   type SchedulerConnection,
   type SchedulerDriver,
   type SchedulerEvent,
+  type SubscribeOptions,
 } from '../../model/scheduler.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { forward } from '../tasks/tasks.ts'
 import { handleCall } from './calls.ts'
 import { decideFramework, disconnectFramework, enterFramework } from './lifecycle.ts'
+import { offerInRoles } from './roles.ts'
 
 /** A subscription's own state. */
 interface Connection {
   readonly emit: (event: SchedulerEvent) => void
+  readonly end: () => void
+  readonly suppressed: readonly string[]
   /** Undefined until `subscribed` was sent: calls wait in `early`. */
   framework: FrameworkEntry | undefined
   early: SchedulerCall[]
   closed: boolean
 }
 
-/** The master's driver for schedulers in its own process. */
+/** The master's driver: for schedulers in its own process, and for those that come over HTTP. */
 export function openDriver(context: MasterContext): SchedulerDriver {
-  return { subscribe: (info, onEvent) => subscribe(context, info, onEvent) }
+  return {
+    subscribe: (info, onEvent, options) => {
+      const connection = openConnection(onEvent, options)
+      void admit(context, info, connection)
+      return callsOf(context, connection)
+    },
+  }
 }
 
-function subscribe(
-  context: MasterContext,
-  info: FrameworkInfo,
-  onEvent: (event: SchedulerEvent) => void,
-): SchedulerConnection {
+function openConnection(onEvent: (event: SchedulerEvent) => void, options: SubscribeOptions = {}): Connection {
   const connection: Connection = {
     // In a microtask: an event never interrupts the call that caused it, and events keep their order.
     emit: (event) => queueMicrotask(() => (connection.closed ? undefined : onEvent(event))),
+    end: () =>
+      queueMicrotask(() => {
+        if (connection.closed) return
+        connection.closed = true
+        options.onEnd?.()
+      }),
+    suppressed: options.suppressed ?? [],
     framework: undefined,
     early: [],
     closed: false,
   }
-  void admit(context, info, connection)
+  return connection
+}
+
+function callsOf(context: MasterContext, connection: Connection): SchedulerConnection {
   const call = (request: SchedulerCall) => {
     if (connection.closed) return
     if (connection.framework === undefined) connection.early.push(request)
@@ -56,6 +72,7 @@ async function admit(context: MasterContext, info: FrameworkInfo, connection: Co
   const id = info.id ?? context.ids.nextFramework()
   if (context.frameworks.get(id)?.state === 'removed') {
     connection.emit({ kind: 'error', message: 'Framework has been removed' })
+    connection.end()
     return
   }
   try {
@@ -63,18 +80,30 @@ async function admit(context: MasterContext, info: FrameworkInfo, connection: Co
   } catch (error) {
     context.counters.storeFailures++
     connection.emit({ kind: 'error', message: `the framework could not be registered: ${errorMessage(error)}` })
+    connection.end()
     return
   }
   if (connection.closed) return
-  const entry = context.frameworks.get(id) ?? enterFramework(context, id, info)
+  enter(context, context.frameworks.get(id) ?? enterFramework(context, id, info), { info: { ...info, id }, connection })
+}
+
+interface Admitted {
+  readonly info: FrameworkInfo
+  readonly connection: Connection
+}
+
+function enter(context: MasterContext, entry: FrameworkEntry, { info, connection }: Admitted): void {
+  const { id } = entry
   entry.deliver?.({ kind: 'error', message: 'Framework failed over' })
+  entry.end?.()
   entry.cancelFailover()
   context.offers.dropOfFramework(id)
-  entry.info = { ...info, id }
+  entry.info = info
   entry.state = 'connected'
   entry.deliver = connection.emit
+  entry.end = connection.end
   connection.framework = entry
-  context.allocator.addFramework(id, info.roles)
+  offerInRoles(context, entry, connection.suppressed)
   connection.emit({ kind: 'subscribed', frameworkId: id })
   for (const task of context.tasks.ofFramework(id)) {
     if (task.unacknowledged !== undefined) forward(context, id, task.unacknowledged, task.info.agentId)

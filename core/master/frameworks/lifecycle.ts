@@ -4,6 +4,7 @@ import { type FrameworkInfo } from '../../model/scheduler.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { type Decide, type FrameworkRecord } from '../registry/state.ts'
 import { killTask } from '../tasks/tasks.ts'
+import { offerInRoles } from './roles.ts'
 
 /** A framework of which no end is known gets this long to come back to a new master, whatever its failover timeout. */
 const recoveryGraceMs = 60_000
@@ -35,8 +36,10 @@ export function enterFramework(context: MasterContext, id: FrameworkId, info: Fr
     info,
     state: 'recovered',
     deliver: undefined,
+    end: undefined,
+    suppressed: new Set(),
     cancelFailover: () => undefined,
-    unanswered: new Set(),
+    unanswered: new Map(),
   }
   context.frameworks.set(id, entry)
   context.allocator.addFramework(id, info.roles)
@@ -57,6 +60,7 @@ export function disconnectFramework(context: MasterContext, entry: FrameworkEntr
   if (entry.state !== 'connected') return
   entry.state = 'disconnected'
   entry.deliver = undefined
+  entry.end = undefined
   context.allocator.setFrameworkActive(entry.id, 'inactive')
   context.offers.dropOfFramework(entry.id)
   const { id, info } = entry
@@ -69,8 +73,11 @@ export function teardown(context: MasterContext, entry: FrameworkEntry): void {
   entry.cancelFailover()
   entry.state = 'removed'
   entry.deliver = undefined
+  entry.end?.()
+  entry.end = undefined
   const { id, info } = entry
   context.offers.dropOfFramework(id)
+  offerInRoles(context, entry, [])
   context.allocator.removeFramework(id)
   save(context, { id, info, removed: true })
   for (const task of context.tasks.ofFramework(id)) killTask(context, task, task.info.killGraceMs)

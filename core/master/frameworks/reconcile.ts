@@ -1,37 +1,49 @@
-import { type TaskId } from '../../model/ids.ts'
+import { type AgentId, type TaskId } from '../../model/ids.ts'
+import { type SchedulerCall } from '../../model/scheduler.ts'
+import { type TaskState } from '../../model/task.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { forward } from '../tasks/tasks.ts'
 import { type MasterTask } from '../tasks/state.ts'
 
+type Question = Pick<Extract<SchedulerCall, { readonly kind: 'reconcile' }>, 'taskIds' | 'agentOf'>
+
 /**
- * Tells a framework what the master knows of its tasks: of all for an empty list, else of those. A task that nobody knows is
- * UNKNOWN, but not as long as an agent of an earlier master may still come back with it: then the answer waits.
- * Source: reference/mesos-core.md, Reconciliation.
+ * Tells a framework what the master knows of its tasks: of all for an empty list, else of those. Of a task that the master
+ * does not know, the agent's fate decides; as long as an agent of an earlier master may still come back with it, the answer
+ * waits. Source: reference/mesos-core.md, Reconciliation.
  */
-export function reconcile(context: MasterContext, framework: FrameworkEntry, taskIds: readonly TaskId[]): void {
+export function reconcile(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  { taskIds, agentOf = new Map() }: Question,
+): void {
   if (taskIds.length === 0) {
     for (const task of context.tasks.ofFramework(framework.id)) tellKnown(context, task)
     return
   }
   for (const taskId of taskIds) {
     const task = context.tasks.get(taskId)
+    const agentId: AgentId | undefined = agentOf.get(taskId)
     if (task?.frameworkId === framework.id) tellKnown(context, task)
-    else if (isRecovering(context)) framework.unanswered.add(taskId)
-    else tellUnknown(context, framework, taskId)
+    else if (isRecovering(context, agentId)) framework.unanswered.set(taskId, agentId)
+    else tellUnknown(context, framework, { taskId, agentId })
   }
 }
 
 /** Answers what waited for agents; to be called when one has come back or was given up. */
 export function answerPending(context: MasterContext): void {
-  if (isRecovering(context)) return
   for (const framework of context.frameworks.values()) {
-    const taskIds = [...framework.unanswered]
+    const waiting = [...framework.unanswered]
     framework.unanswered.clear()
-    if (taskIds.length > 0) reconcile(context, framework, taskIds)
+    for (const [taskId, agentId] of waiting) {
+      reconcile(context, framework, { taskIds: [taskId], ...(agentId && { agentOf: new Map([[taskId, agentId]]) }) })
+    }
   }
 }
 
-function isRecovering({ agents }: MasterContext): boolean {
+/** Without a name: any agent may have the task. */
+function isRecovering({ agents }: MasterContext, agentId?: AgentId): boolean {
+  if (agentId !== undefined) return agents.get(agentId)?.state.kind === 'recovered'
   return [...agents.values()].some(({ state }) => state.kind === 'recovered')
 }
 
@@ -41,14 +53,29 @@ function tellKnown(context: MasterContext, { status, info, frameworkId }: Master
   forward(context, frameworkId, answer, info.agentId)
 }
 
-function tellUnknown(context: MasterContext, framework: FrameworkEntry, taskId: TaskId): void {
-  forward(context, framework.id, {
-    taskId,
-    state: 'TASK_UNKNOWN',
-    source: 'MASTER',
-    reason: 'REASON_RECONCILIATION',
-    message: 'no agent has this task',
-    timestampMs: context.clock.nowMs(),
-    networks: [],
-  })
+interface Unknown {
+  readonly taskId: TaskId
+  readonly agentId: AgentId | undefined
+}
+
+function tellUnknown(context: MasterContext, framework: FrameworkEntry, { taskId, agentId }: Unknown): void {
+  const agent = agentId === undefined ? undefined : context.agents.get(agentId)
+  const fate = fateWithout(agent?.state.kind)
+  const since = fate.state === 'TASK_UNREACHABLE' ? agent?.record.unreachableSinceMs : undefined
+  const status = { taskId, ...fate, source: 'MASTER', reason: 'REASON_RECONCILIATION', networks: [] } as const
+  forward(context, framework.id, { ...status, timestampMs: since ?? context.clock.nowMs() }, agentId)
+}
+
+/** The fate of a task that the master does not know, by its agent's state. */
+function fateWithout(agentState: string | undefined): { readonly state: TaskState; readonly message: string } {
+  switch (agentState) {
+    case undefined:
+      return { state: 'TASK_UNKNOWN', message: 'no agent has this task' }
+    case 'unreachable':
+      return { state: 'TASK_UNREACHABLE', message: 'its agent does not answer' }
+    case 'gone':
+      return { state: 'TASK_GONE_BY_OPERATOR', message: 'an operator marked its agent as gone' }
+    default:
+      return { state: 'TASK_GONE', message: 'its agent does not have this task' }
+  }
 }

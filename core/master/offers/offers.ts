@@ -21,6 +21,7 @@ export interface Offers {
   /** Blocks what a framework left of its offers, and allocates the rest of the agents anew. */
   refuse(grant: Grant, refuseMs: number): void
   rescindOfAgent(agentId: AgentId): void
+  rescindInRoles(frameworkId: FrameworkId, roles: readonly string[]): void
   /** The framework is not told: it is not there. */
   dropOfFramework(frameworkId: FrameworkId): void
   outstanding(): Iterable<Offer>
@@ -85,6 +86,11 @@ export function openOffers(options: OffersOptions): Offers {
     refuse,
     rescindOfAgent: (agentId) => {
       for (const { offer } of ofAgent(agentId)) rescind(state, offer)
+    },
+    rescindInRoles: (frameworkId, roles) => {
+      for (const { offer } of [...table.values()]) {
+        if (offer.frameworkId === frameworkId && roles.includes(offer.role)) rescind(state, offer)
+      }
     },
     dropOfFramework: (frameworkId) => {
       for (const { offer } of table.values()) if (offer.frameworkId === frameworkId) remove(state, offer.id)

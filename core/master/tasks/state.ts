@@ -97,8 +97,11 @@ export interface MasterVerdict {
 }
 
 /** The status of a task on which the master, not its agent, has the word. */
-export function masterStatus(task: Pick<MasterTask, 'info'>, verdict: MasterVerdict): TaskStatus {
-  return { taskId: task.info.taskId, source: 'MASTER', networks: [], ...verdict }
+export function masterStatus(
+  { info }: { readonly info: Pick<TaskInfo, 'taskId'> },
+  verdict: MasterVerdict,
+): TaskStatus {
+  return { taskId: info.taskId, source: 'MASTER', networks: [], ...verdict }
 }
 
 /**

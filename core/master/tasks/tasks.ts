@@ -116,6 +116,10 @@ export function agentUpdate(
     acknowledge(context, { agentId, taskId: status.taskId, uuid: status.uuid ?? '' }) // nobody else will
     return
   }
+  if (status.state === 'TASK_KILLING' && !framework.info.capabilities.includes('TASK_KILLING_STATE')) {
+    acknowledge(context, { agentId, taskId: status.taskId, uuid: status.uuid ?? '' }) // it does not know the word
+    return
+  }
   forward(context, frameworkId, status, agentId)
 }
 

@@ -6,6 +6,7 @@ import { type Network } from '../../model/snapshot.ts'
 import { type TaskInfo } from '../../model/task.ts'
 import { type VipSpec } from '../../model/vip.ts'
 import { vipSpecs } from '../networks/vips.ts'
+import { findLostField } from './lost-field.ts'
 
 /** What a launch is checked against. */
 export interface LaunchContext {
@@ -69,6 +70,8 @@ function findProblem(info: TaskInfo, left: Resources, context: LaunchContext): s
   if (!containsResources(left, info.resources)) return 'the task needs more than the offers have left'
   if (context.isTaskIdUsed(info)) return 'the task id is used by a task that has not ended'
   if (!isUint32(info.killGraceMs)) return 'the kill grace must be whole milliseconds'
+  const lost = findLostField(info)
+  if (lost !== undefined) return `"${lost}" can't be sent to agents by this version of the master`
   return findNetworkProblem(info, context) ?? findVipProblem(info, context)
 }
 

@@ -1,0 +1,37 @@
+import { type FrameworkEntry, type MasterContext } from '../context.ts'
+
+/**
+ * Makes the framework's roles, except the suppressed ones, those in which it is offered something; none while nobody is
+ * subscribed. Offers that are out already stay. Source: reference/mesos-core.md, Offers: "SUPPRESS … rescinds none".
+ */
+export function offerInRoles({ allocator }: MasterContext, entry: FrameworkEntry, suppressed: Iterable<string>): void {
+  const { id, info } = entry
+  entry.suppressed = new Set([...suppressed].filter((role) => info.roles.includes(role)))
+  const wanted = info.roles.filter((role) => !entry.suppressed.has(role))
+  // First out of the roles that it had: it may have left some of them.
+  allocator.setFrameworkActive(id, 'inactive')
+  allocator.addFramework(id, wanted)
+  if (entry.state !== 'connected') allocator.setFrameworkActive(id, 'inactive')
+}
+
+/** SUPPRESS: no roles given means all. */
+export function suppressRoles(
+  context: MasterContext,
+  entry: FrameworkEntry,
+  roles: readonly string[] = entry.info.roles,
+): void {
+  offerInRoles(context, entry, [...entry.suppressed, ...roles])
+}
+
+/** REVIVE: drops refusals too, and allocates at once. No roles given means all. */
+export function reviveRoles(
+  context: MasterContext,
+  entry: FrameworkEntry,
+  roles: readonly string[] = entry.info.roles,
+): void {
+  const { allocator, offers } = context
+  allocator.clearFilters(entry.id)
+  const still = [...entry.suppressed].filter((role) => !roles.includes(role))
+  offerInRoles(context, entry, still)
+  offers.schedule()
+}
