@@ -17,6 +17,9 @@ export interface Reply {
 /** `undefined`: no such path. */
 export type Route = (request: Request) => Reply | undefined
 
+/** A {@link Route} that may have to ask somebody first. */
+export type AsyncRoute = (request: Request) => Reply | undefined | Promise<Reply | undefined>
+
 /** JSON with status 200. */
 export function jsonReply(value: unknown, headers: Readonly<Record<string, string>> = {}): Reply {
   return { status: 200, type: 'application/json', headers, body: JSON.stringify(value) }
@@ -40,6 +43,17 @@ export function* jsonArray(items: Iterable<unknown>): Generator<string> {
     }
   }
   yield `${piece}]`
+}
+
+/** As {@link firstRoute}, of routes that may take their time. */
+export function firstOfRoutes(...routes: readonly AsyncRoute[]): AsyncRoute {
+  return async (request) => {
+    for (const route of routes) {
+      const reply = await route(request)
+      if (reply !== undefined) return reply
+    }
+    return undefined
+  }
 }
 
 /** Asks the routes in turn. */

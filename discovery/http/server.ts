@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Ip } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
-import { type Reply, type Route } from './reply.ts'
+import { type AsyncRoute, type Reply } from './reply.ts'
 
 /** A running HTTP interface. */
 export interface HttpServer {
@@ -24,14 +24,14 @@ export async function openHttpServer(options: {
   readonly address: Ip
   /** 0: any free one. */
   readonly port: number
-  readonly route: Route
+  readonly route: AsyncRoute
   readonly log: Logger
 }): Promise<HttpServer> {
   const { address, port, route, log } = options
   const server = createServer(
     { requestTimeout: requestTimeoutMs, keepAliveTimeout: requestTimeoutMs },
     (request, to) => {
-      void send(request, to, answer(request, route, log)).catch((error: unknown) => {
+      void respond(request, to, { route, log }).catch((error: unknown) => {
         log.debug({ error: errorMessage(error) }, 'a client of the names API left')
       })
     },
@@ -56,14 +56,23 @@ export async function openHttpServer(options: {
   }
 }
 
-function answer({ method, url = '/', headers }: IncomingMessage, route: Route, log: Logger): Reply {
+interface Answering {
+  readonly route: AsyncRoute
+  readonly log: Logger
+}
+
+async function respond(request: IncomingMessage, to: ServerResponse, answering: Answering): Promise<void> {
+  await send(request, to, await answer(request, answering))
+}
+
+async function answer({ method, url = '/', headers }: IncomingMessage, { route, log }: Answering): Promise<Reply> {
   if (method !== 'GET' && method !== 'HEAD') {
     return { status: 405, body: 'only GET is answered\n', headers: { allow: 'GET, HEAD' } }
   }
   try {
     const { pathname, searchParams } = new URL(url, 'http://localhost')
     const path = pathname.split('/').slice(1).map(decodeURIComponent)
-    const reply = route({ path, query: searchParams, header: (name) => firstOf(headers[name]) })
+    const reply = await route({ path, query: searchParams, header: (name) => firstOf(headers[name]) })
     return reply ?? { status: 404, body: 'no such path\n' }
   } catch (error) {
     if (error instanceof URIError || error instanceof TypeError) return { status: 400, body: 'malformed path\n' }

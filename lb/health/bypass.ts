@@ -9,6 +9,14 @@ export interface Bypass {
   readonly plane: DataPlane
   /** Changes which nodes are bypassed. @throws what the data plane throws; a repair makes it right then */
   set(unreachable: ReadonlySet<NodeName>, options: { readonly signal: AbortSignal }): Promise<void>
+  /** What is wanted, and what it becomes by the bypass: for those who watch. */
+  servers(): readonly BypassedServer[]
+}
+
+/** A virtual server as its user wants it, and with the weights that it gets here. The backends are in one order. */
+export interface BypassedServer {
+  readonly wanted: VirtualServer
+  readonly effective: VirtualServer
 }
 
 /** Where backends are. */
@@ -57,6 +65,9 @@ export function openBypass(plane: DataPlane, { self, placeOf }: BypassOptions): 
             options,
           )
         }),
+      ...(plane.differs && {
+        differs: (options) => serial(queue, async () => (await plane.differs?.(options)) ?? false),
+      }),
       close: () => plane.close(),
     },
     set: (unreachable, options) =>
@@ -68,5 +79,6 @@ export function openBypass(plane: DataPlane, { self, placeOf }: BypassOptions): 
         bypassed = unreachable
         if (ops.length > 0) await plane.apply(ops, options)
       }),
+    servers: () => [...wanted.values()].map((server) => ({ wanted: server, effective: adjust(server, bypassed) })),
   }
 }

@@ -62,6 +62,12 @@ export const u32 = numberCodec({
   read: (b, at) => b.readUInt32LE(at),
   put: (b, at, v) => b.writeUInt32LE(v, at),
 })
+/** Unsigned 32 bits in network order. */
+export const u32be = numberCodec({
+  size: 4,
+  read: (b, at) => b.readUInt32BE(at),
+  put: (b, at, v) => b.writeUInt32BE(v, at),
+})
 /** Signed 32 bits in host order. */
 export const s32 = numberCodec({
   size: 4,
@@ -78,6 +84,18 @@ export const u64: Codec<bigint> = {
   get: (buffer, start, end) => {
     if (end - start !== 8) malformed(start, `${end - start} octets where 8 make a number`)
     return buffer.readBigUInt64LE(start)
+  },
+}
+
+/** Unsigned 64 bits in network order. */
+export const u64be: Codec<bigint> = {
+  write: (writer, value) => {
+    const at = writer.reserve(8)
+    writer.buffer.writeBigUInt64BE(value, at)
+  },
+  get: (buffer, start, end) => {
+    if (end - start !== 8) malformed(start, `${end - start} octets where 8 make a number`)
+    return buffer.readBigUInt64BE(start)
   },
 }
 

@@ -9,7 +9,7 @@
 import { setImmediate as othersTurn } from 'node:timers/promises'
 import { type Ip, type IpFamily } from '../../core/base/ip.ts'
 import { type AttrsOf, attrTable, nested, nestedType } from './attr.ts'
-import { octets, u16be, u32, u8 } from './codec.ts'
+import { octets, u16be, u32, u32be, u64be, u8 } from './codec.ts'
 import { ip } from './codec-address.ts'
 import { isErrno } from './errors.ts'
 import { familyNumber } from './family.ts'
@@ -33,6 +33,12 @@ const tupleAttrs = attrTable({
   addresses: [nestedType(1), nested(addressAttrs)],
   protocol: [nestedType(2), nested(protocolAttrs)],
 })
+/** CTA_COUNTERS_*: 64 bits in network order; only where `net.netfilter.nf_conntrack_acct` is 1. */
+const countersAttrs = attrTable({ packets: [1, u64be], bytes: [2, u64be] })
+/** CTA_PROTOINFO_TCP_* */
+const tcpAttrs = attrTable({ state: [1, u8] })
+/** CTA_PROTOINFO_* */
+const protoinfoAttrs = attrTable({ tcp: [nestedType(1), nested(tcpAttrs)] })
 /** CTA_FILTER_*: which fields of the tuples count. */
 const filterAttrs = attrTable({ original: [1, u32], reply: [2, u32] })
 
@@ -40,6 +46,10 @@ const filterAttrs = attrTable({ original: [1, u32], reply: [2, u32] })
 export const conntrackAttrs = attrTable({
   original: [nestedType(1), nested(tupleAttrs)],
   reply: [nestedType(2), nested(tupleAttrs)],
+  status: [3, u32be],
+  protoinfo: [nestedType(4), nested(protoinfoAttrs)],
+  countersOriginal: [nestedType(9), nested(countersAttrs)],
+  countersReply: [nestedType(10), nested(countersAttrs)],
   id: [12, octets],
   zone: [18, u16be],
   filter: [nestedType(25), nested(filterAttrs)],
@@ -81,6 +91,13 @@ export interface Flow {
   readonly zone: number
   /** CTA_ID, as the kernel gave it. */
   readonly id?: Uint8Array
+  /** IPS_*, include/uapi/linux/netfilter/nf_conntrack_common.h */
+  readonly status?: number
+  /** TCP_CONNTRACK_*, include/uapi/linux/netfilter/nf_conntrack_tcp.h */
+  readonly tcpState?: number
+  /** Of both directions; absent where the kernel does not count. */
+  readonly packets?: number
+  readonly bytes?: number
 }
 
 /** Connection tracking of one namespace. Its methods reject with ERR_NETLINK_<ERRNO>. */
@@ -169,7 +186,16 @@ export function decodeFlow(message: Pick<Message, 'buffer' | 'start' | 'end'>): 
     reply: decodeTuple(attrs.reply),
     zone: attrs.zone ?? 0,
     ...(attrs.id === undefined ? {} : { id: attrs.id }),
+    ...(attrs.status === undefined ? {} : { status: attrs.status }),
+    ...(attrs.protoinfo?.tcp?.state === undefined ? {} : { tcpState: attrs.protoinfo.tcp.state }),
+    ...countersOf(attrs),
   }
+}
+
+function countersOf({ countersOriginal, countersReply }: AttrsOf<typeof conntrackAttrs>) {
+  if (countersOriginal === undefined && countersReply === undefined) return {}
+  const both = (what: 'packets' | 'bytes') => Number((countersOriginal?.[what] ?? 0n) + (countersReply?.[what] ?? 0n))
+  return { packets: both('packets'), bytes: both('bytes') }
 }
 
 function encodeTuple({ family, protocol }: Pick<FlowFilter, 'family' | 'protocol'>, ends: FlowEnds): TupleAttrs {

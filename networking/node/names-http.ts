@@ -8,7 +8,7 @@ import { mangleDomain } from '../../discovery/dns/label.ts'
 import { dcosNetRoute, type VipEntry } from '../../discovery/http/dcos-net.ts'
 import { mesosDnsConfig, mesosDnsRoute } from '../../discovery/http/mesos-dns.ts'
 import { metricsText } from '../../discovery/http/metrics-text.ts'
-import { firstRoute, type Route } from '../../discovery/http/reply.ts'
+import { type AsyncRoute, firstOfRoutes } from '../../discovery/http/reply.ts'
 import { openHttpServer } from '../../discovery/http/server.ts'
 import { weftDnsRoute } from '../../discovery/http/weft.ts'
 import { type NamesView } from '../../discovery/stage.ts'
@@ -24,6 +24,8 @@ export interface NamesHttpOptions {
   readonly snapshot: () => ClusterSnapshot
   readonly clock: Clock
   readonly log: Logger
+  /** What else is told on dcos-net's port, by who gets the names' metrics to tell them too. */
+  readonly status?: (metrics: () => string) => AsyncRoute
 }
 
 /** Port of Mesos-DNS's API. Source: reference/mesos-dns.md. */
@@ -46,9 +48,10 @@ export async function openNamesHttp(options: NamesHttpOptions): Promise<{ close(
   const metrics = () => metricsText(counters(), { serial: view.zones.serial(), collisions: view.collisions().length })
   const vips = () => vipEntries(options.snapshot(), options.self)
   const dcosNet = dcosNetRoute({ view, version, vips, updatedMs: options.clock.nowMs, metrics })
+  const own = firstOfRoutes(...(options.status === undefined ? [] : [options.status(metrics)]), dcosNet)
   const servers = await Promise.all([
     open({ port: mesosDnsPort, route: mesosDns, log }),
-    open({ port: dcosNetHttpPort, route: firstRoute(dcosNet, weftDnsRoute({ view, counters })), log }),
+    open({ port: dcosNetHttpPort, route: firstOfRoutes(own, weftDnsRoute({ view, counters })), log }),
   ])
   return {
     close: async () => {
@@ -57,7 +60,7 @@ export async function openNamesHttp(options: NamesHttpOptions): Promise<{ close(
   }
 }
 
-async function open({ port, route, log }: { readonly port: number; readonly route: Route; readonly log: Logger }) {
+async function open({ port, route, log }: { readonly port: number; readonly route: AsyncRoute; readonly log: Logger }) {
   try {
     return await openHttpServer({ address: loopback, port, route, log })
   } catch (error) {
