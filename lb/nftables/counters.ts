@@ -1,4 +1,4 @@
-import { type Ip, type IpFamily } from '../../core/base/ip.ts'
+import { type Ip } from '../../core/base/ip.ts'
 import { type Protocol } from '../../core/model/task.ts'
 import { type ConntrackTable, type Flow } from '../../networking/netlink/conntrack.ts'
 import { type BackendCounters, backendKey, type CounterReader } from '../counters.ts'
@@ -6,8 +6,8 @@ import { type BackendCounters, backendKey, type CounterReader } from '../counter
 /** What the reader works with. The table stays its opener's. */
 export interface NftablesCountersOptions {
   readonly conntrack: Pick<ConntrackTable, 'list'>
-  /** Whether an address is a VIP: conntrack also has port mappings and others' translations. */
-  readonly isVip: (address: Ip) => boolean
+  /** Asked once for each reading: conntrack also has port mappings and others' translations. */
+  readonly vips: () => ReadonlySet<Ip>
 }
 
 /** IPPROTO_*, include/uapi/linux/in.h */
@@ -25,10 +25,10 @@ type Seen = ReadonlyMap<string, { readonly ids: ReadonlySet<string>; readonly en
  * Rejected: counters of map elements, which would go with each element that another backend takes; destroy events of
  * conntrack, which slow down every connection of the machine.
  */
-export function openNftablesCounters({ conntrack, isVip }: NftablesCountersOptions): CounterReader {
+export function openNftablesCounters({ conntrack, vips }: NftablesCountersOptions): CounterReader {
   let seen: Seen = new Map()
   const read = async () => {
-    const flows = await vipFlows(conntrack, isVip)
+    const flows = await vipFlows(conntrack, vips())
     seen = remember(seen, flows)
     const counters = new Map<string, BackendCounters>()
     for (const [key, list] of flows) {
@@ -45,12 +45,12 @@ export function openNftablesCounters({ conntrack, isVip }: NftablesCountersOptio
 
 type FlowsByBackend = ReadonlyMap<string, readonly Flow[]>
 
-async function vipFlows(conntrack: Pick<ConntrackTable, 'list'>, isVip: (address: Ip) => boolean) {
+async function vipFlows(conntrack: Pick<ConntrackTable, 'list'>, vips: ReadonlySet<Ip>) {
   const flows = new Map<string, Flow[]>()
   for (const family of [4, 6] as const) {
     for (const protocol of ['tcp', 'udp'] as const) {
       for (const flow of await conntrack.list({ family, protocol: protocolNumber[protocol] })) {
-        const key = keyOf(flow, { family, protocol }, isVip)
+        const key = keyOf(flow, protocol, vips)
         if (key === undefined) continue
         const list = flows.get(key)
         if (list === undefined) flows.set(key, [flow])
@@ -61,13 +61,9 @@ async function vipFlows(conntrack: Pick<ConntrackTable, 'list'>, isVip: (address
   return flows
 }
 
-function keyOf(
-  { original, reply }: Flow,
-  { protocol }: { readonly family: IpFamily; readonly protocol: Protocol },
-  isVip: (address: Ip) => boolean,
-): string | undefined {
+function keyOf({ original, reply }: Flow, protocol: Protocol, vips: ReadonlySet<Ip>): string | undefined {
   const { destination: address, destinationPort: port } = original
-  if (address === undefined || port === undefined || !isVip(address)) return undefined
+  if (address === undefined || port === undefined || !vips.has(address)) return undefined
   const { source, sourcePort } = reply
   if (source === undefined || sourcePort === undefined || source === address) return undefined // refused
   return backendKey({ protocol, address, port }, { address: source, port: sourcePort })

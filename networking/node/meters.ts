@@ -3,6 +3,7 @@ import { type MetricFamily, openTally, openTimes, type Tally, type Times } from 
 import { type ConntrackTable } from '../netlink/conntrack.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
 import { type Nft } from '../nft/nft.ts'
+import { type Asker } from '../probe/asker.ts'
 import { type CniHandler } from './cni-server.ts'
 import { type PipelineObserver } from './pipeline.ts'
 
@@ -39,18 +40,27 @@ export function meterFamilies(meters: Meters): readonly MetricFamily[] {
   return Object.values(meters).map((meter: Tally | Times) => meter.family())
 }
 
-/** Times rounds and stages, counts repairs and failures. */
-export function observePipeline({ rounds, steps, repairs, failures }: Meters): PipelineObserver {
-  return {
+/** Times rounds and stages, counts repairs and failures, and remembers the last version that was wholly programmed. */
+export function watchPipeline({ rounds, steps, repairs, failures }: Meters): PipelineWatch {
+  let applied = 0
+  const observer: PipelineObserver = {
     step: ({ stage, step, seconds, error }) => {
       steps.observe({ stage, step }, seconds)
       for (const code of error === undefined ? [] : codesOf(error)) failures.add({ stage, code })
     },
-    round: ({ kind, seconds, result, repairs: found }) => {
+    round: ({ kind, seconds, result, version, repairs: found }) => {
+      if (result === 'ok') applied = version
       rounds.observe({ kind, result }, seconds)
       for (const { stage } of found) repairs.add({ stage })
     },
   }
+  return { observer, appliedVersion: () => applied }
+}
+
+/** What a pipeline is given, and what it then says. */
+export interface PipelineWatch {
+  readonly observer: PipelineObserver
+  appliedVersion(): number
 }
 
 function codesOf(error: unknown): readonly string[] {
@@ -101,6 +111,17 @@ export function meteredConntrack(table: ConntrackTable, { forgotten }: Meters): 
       const count = await (also === undefined ? table.forget(filter) : table.forget(filter, also))
       if (count > 0) forgotten.add({}, count)
       return count
+    },
+  }
+}
+
+/** Counts probes of peers that carry backends. */
+export function meteredAsker(asker: Asker, { probes }: Meters): Asker {
+  return {
+    ask: async (address, octets, options) => {
+      const result = await asker.ask(address, octets, options)
+      probes.add({ result })
+      return result
     },
   }
 }

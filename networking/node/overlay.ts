@@ -4,7 +4,7 @@ import { ipFamily } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
-import { watchRoutes } from '../netlink/watch.ts'
+import { type RouteEvent, watchRoutes } from '../netlink/watch.ts'
 import { followDrift } from '../overlay/drift.ts'
 import { isVxlanDeviceName } from '../overlay/objects.ts'
 import { openOwnChanges } from '../overlay/own-changes.ts'
@@ -27,6 +27,8 @@ export interface OverlayOptions {
   readonly snapshot: () => ClusterSnapshot
   /** Something changed that only an audit sees. */
   readonly requestAudit: () => void
+  /** Kernel notifications were lost. */
+  readonly onOverflow?: () => void
   readonly clock: Clock
   readonly log: Logger
 }
@@ -63,11 +65,18 @@ export function openOverlay(options: OverlayOptions): Overlay {
     warnings: () => probing.prober?.warnings() ?? [],
     asker: probing.asker,
     run: async ({ signal }) => {
-      const watch = (how: { readonly signal: AbortSignal }) => watchRoutes({}, how)
+      const watch = (how: { readonly signal: AbortSignal }) => telling(watchRoutes({}, how), options.onOverflow)
       const drift = followDrift({ routes, own, underlayDevice, watch, onDrift: requestAudit, clock, log }, { signal })
       await Promise.allSettled([drift, probing.prober?.run({ signal })])
       probing.close()
     },
+  }
+}
+
+async function* telling(events: AsyncIterable<RouteEvent>, onOverflow: () => void = () => undefined) {
+  for await (const event of events) {
+    if (event.kind === 'resync' && event.reason === 'overflow') onOverflow()
+    yield event
   }
 }
 

@@ -36,7 +36,7 @@ const ended = { tcpState: 7, packets: 6, bytes: 400 }
 t.test('nftables: what conntrack tracks, and what readings saw', async (t) => {
   let flows: readonly Flow[] = []
   const list = async ({ family, protocol }: FlowFilter) => (family === 4 && protocol === 6 ? flows : [])
-  const reader = openNftablesCounters({ conntrack: { list }, isVip: (address) => address === vip })
+  const reader = openNftablesCounters({ conntrack: { list }, vips: () => new Set([vip]) })
   const read = async () => (await reader.read()).get(key)
   t.equal(await read(), undefined)
   flows = [flow(1, established), flow(2, ended), flow(3, {}, vip)]
