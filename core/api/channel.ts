@@ -1,12 +1,16 @@
 import { type ChannelOptions, credentials } from '@grpc/grpc-js'
 import { type Clock } from '../base/clock.ts'
-import { errorMessage } from '../base/errors.ts'
+import { AppError, errorMessage } from '../base/errors.ts'
+import { isMasterAddress } from './turns.ts'
 
 /** A full snapshot of a large cluster is one message. */
 const maxMessageBytes = 256 * 1024 * 1024
 
 /** Long enough for a loaded machine, short enough to try the next master soon. */
 export const firstAnswerMs = 10_000
+
+/** A machine that is switched off refuses no connection: the next master is tried after this. */
+export const connectMs = 4_000
 
 /**
  * Options of both ends: HTTP/2 pings find a peer that vanished without a word; a proxy named in the environment is for
@@ -42,4 +46,11 @@ export async function pause(clock: Clock, ms: number, signal: AbortSignal): Prom
 /** Why a stream ended, for a log line; an orderly end has no error. */
 export function streamEnd(error: unknown): string {
   return error === undefined ? 'the master ended the stream' : errorMessage(error)
+}
+
+/** The master that a refusal names; undefined when it names none, or the failure was another. */
+export function leaderOfRefusal(error: unknown): string | undefined {
+  if (!(error instanceof AppError) || error.code !== 'ERR_API_REFUSED') return undefined
+  const { leader } = error.details
+  return typeof leader === 'string' && isMasterAddress(leader) ? leader : undefined
 }

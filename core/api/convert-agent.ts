@@ -4,6 +4,7 @@ import {
   type AgentCommand as AgentCommandProto,
   type AgentMessage as AgentMessageProto,
   type AgentTask as AgentTaskProto,
+  type Refused as RefusedProto,
   type Register as RegisterProto,
 } from './gen/cluster.ts'
 import { decodeResources, encodeResources } from './convert-resources.ts'
@@ -77,7 +78,7 @@ function encodeOrder(order: AgentOrder): NonNullable<AgentCommandProto['body']> 
     case 'ping':
       return { $case: 'ping', value: {} }
     case 'refused':
-      return { $case: 'refused', value: { code: order.code, reason: order.reason } }
+      return { $case: 'refused', value: { code: order.code, reason: order.reason, leader: order.leader ?? '' } }
   }
 }
 
@@ -102,10 +103,14 @@ function decodeOrder(body: AgentCommandProto['body']): AgentOrder | undefined {
     case 'ping':
       return { kind: 'ping' }
     case 'refused':
-      return { kind: 'refused', ...body.value }
+      return decodeRefused(body.value)
     case undefined:
       return undefined
   }
+}
+
+function decodeRefused({ code, reason, leader }: RefusedProto): AgentOrder {
+  return { kind: 'refused', code, reason, ...(leader === '' ? {} : { leader }) }
 }
 
 /** A task of an agent, as it travels (and as a master keeps it in its store). */

@@ -41,7 +41,8 @@ export type AgentOrder =
   | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs: number }
   | { readonly kind: 'acknowledge'; readonly taskId: TaskId; readonly uuid: string }
   | { readonly kind: 'ping' }
-  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
+  /** `leader`: `address:port` of the master to go to instead. */
+  | { readonly kind: 'refused'; readonly code: string; readonly reason: string; readonly leader?: string }
 
 /** An order with the term of the master that gives it: an agent obeys no lower term than it has seen. */
 export type AgentCommand = AgentOrder & { readonly term: number }

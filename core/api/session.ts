@@ -1,9 +1,17 @@
-import { type ClientDuplexStream } from '@grpc/grpc-js'
+import { type ClientDuplexStream, connectivityState } from '@grpc/grpc-js'
 import { openBackoff } from '../base/backoff.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { AppError } from '../base/errors.ts'
 import { type Logger } from '../base/log.ts'
-import { channelOptions, firstAnswerMs, insecureChannel, pause, streamEnd } from './channel.ts'
+import {
+  channelOptions,
+  connectMs,
+  firstAnswerMs,
+  insecureChannel,
+  leaderOfRefusal,
+  pause,
+  streamEnd,
+} from './channel.ts'
 import { decodeAgentCommand, encodeAgentMessage } from './convert-agent.ts'
 import {
   type AgentCommand as AgentCommandProto,
@@ -11,13 +19,17 @@ import {
   AgentsClient,
 } from './gen/cluster.ts'
 import { type AgentCommand, type AgentReport, type Registration } from './messages.ts'
+import { openTurns } from './turns.ts'
 
 /** Pings that may be missed in a row before the other side is given up: 5 × 15 s. Source: mesos, src/slave/constants.hpp. */
 export const missedPingsLimit = 5
 
+/** Code of the refusal by a master that does not lead. */
+export const standbyCode = 'ERR_MASTER_STANDBY'
+
 /** What an agent needs to stand in a master's service. */
 export interface SessionOptions {
-  /** `address:port` of each master; tried in turn. */
+  /** `address:port` of each master; tried in turn, and the leader that one of them names. */
   readonly masters: readonly string[]
   /** Asked at each connection: the tasks of this moment, the id once it is known, the highest term seen. */
   readonly register: () => Registration
@@ -62,17 +74,23 @@ async function serve(options: SessionOptions, state: SessionState): Promise<void
   const { masters, signal, log } = options
   const clock = options.clock ?? systemClock
   const backoff = openBackoff(100, 5_000)
+  const turns = openTurns(masters)
+  const onRegistered = () => {
+    backoff.reset()
+    turns.settled()
+  }
   await Promise.resolve() // the caller has its session before the first `register`
-  for (let turn = 0; !signal.aborted && masters.length > 0; turn++) {
-    const master = masters[turn % masters.length] ?? ''
+  for (let master = turns.next(); !signal.aborted && master !== undefined; master = turns.next()) {
     let failure: unknown
     try {
-      await connect(master, { ...options, clock, onRegistered: () => backoff.reset() }, state)
+      await connect(master, { ...options, clock, onRegistered }, state)
     } catch (error) {
       failure = error
     }
     if (signal.aborted) return
     log.warn({ master, reason: streamEnd(failure) }, 'session with the master ended, reconnecting')
+    const leader = leaderOfRefusal(failure)
+    if (leader !== undefined && turns.hint(leader) === 'now') continue
     await pause(clock, backoff.next(), signal)
   }
 }
@@ -91,6 +109,9 @@ async function connect(master: string, options: Connection, state: SessionState)
   const cancel = () => call.cancel()
   signal.addEventListener('abort', cancel, { once: true })
   let stopWaiting = clock.after(firstAnswerMs, cancel)
+  const stopConnecting = clock.after(connectMs, () => {
+    if (client.getChannel().getConnectivityState(false) !== connectivityState.READY) cancel()
+  })
   try {
     const registration = options.register()
     state.highestTerm = Math.max(state.highestTerm, registration.highestTerm)
@@ -105,6 +126,7 @@ async function connect(master: string, options: Connection, state: SessionState)
     }
   } finally {
     stopWaiting()
+    stopConnecting()
     state.call = undefined
     signal.removeEventListener('abort', cancel)
     call.cancel()
@@ -133,6 +155,11 @@ function obey(command: AgentCommand, call: Call, at: { options: Connection; stat
     state.call = call
     options.onRegistered()
   }
-  options.onCommand(command)
-  if (command.kind === 'refused') throw new AppError('ERR_API_REFUSED', `${command.code}: ${command.reason}`)
+  // A standby's refusal says no more than where to go: nobody but this file has to know.
+  const isSentOn = command.kind === 'refused' && command.code === standbyCode
+  if (!isSentOn) options.onCommand(command)
+  if (command.kind === 'refused') {
+    const { code, reason, leader } = command
+    throw new AppError('ERR_API_REFUSED', `${code}: ${reason}`, leader === undefined ? {} : { details: { leader } })
+  }
 }

@@ -16,6 +16,7 @@ import { type AgentRecord } from './registry/state.ts'
 import { type SnapshotKeeper } from './snapshot/keeper.ts'
 import { type Progress } from './snapshot/progress.ts'
 import { type Publisher } from './snapshot/publisher.ts'
+import { type Roster } from './standby/roster.ts'
 import { type Drains } from './tasks/drains.ts'
 import { type TaskTable } from './tasks/table.ts'
 
@@ -86,6 +87,7 @@ export interface MasterContext {
   readonly offers: Offers
   readonly tasks: TaskTable
   readonly drains: Drains
+  readonly roster: Roster
   readonly agents: Map<AgentId, AgentEntry>
   readonly frameworks: Map<FrameworkId, FrameworkEntry>
   readonly counters: Counters

@@ -18,7 +18,7 @@ const { releaseStartupMemory } = await import('../base/memory.ts')
 const { networksOf } = await import('../services/match.ts')
 const { openServices } = await import('../services/services.ts')
 const { openSqliteStore } = await import('../store/sqlite.ts')
-const { openGrpcServer } = await import('./grpc/server.ts')
+const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
 const { masterRoutes } = await import('./http/routes.ts')
 const { openHttpServer } = await import('./http/server.ts')
 const { openMaster } = await import('./master.ts')
@@ -75,7 +75,7 @@ async function serve(
     },
   })
   closers.push(() => services.close())
-  const grpc = await openGrpcServer(context, flags.grpcListen)
+  const grpc = await openGrpcServer(leaderServices(context), flags.grpcListen)
   closers.push(() => grpc.close())
   const appsOf = (network: string) =>
     [...services.api.world.apps()]

@@ -12,7 +12,6 @@ import { openDriver } from './frameworks/driver.ts'
 import { recoverFramework } from './frameworks/lifecycle.ts'
 import { openIds } from './ids.ts'
 import { decideCreateNetwork } from './networks/networks.ts'
-import { decideNode } from './networks/nodes.ts'
 import { type Profile } from './networks/profile.ts'
 import { roomOfAgent, watchRoom } from './networks/room.ts'
 import { openUsageTable } from './networks/usage.ts'
@@ -23,6 +22,8 @@ import { openKeeper } from './snapshot/keeper.ts'
 import { openProgress } from './snapshot/progress.ts'
 import { openPublisher } from './snapshot/publisher.ts'
 import { openVersions, type Versions } from './snapshot/versions.ts'
+import { decideMaster } from './standby/decide.ts'
+import { openRoster } from './standby/roster.ts'
 import { openDrains } from './tasks/drains.ts'
 import { openTaskTable } from './tasks/table.ts'
 import { recoverTask, sendKill } from './tasks/tasks.ts'
@@ -43,6 +44,8 @@ export interface MasterOptions {
   readonly masterId: string
   readonly nodeName: NodeName
   readonly underlay: Ip
+  /** `address:port` of its HTTP interface, which other masters and clients are told. */
+  readonly http?: string
   readonly profile: Profile
   /** Networks that shall exist; missing ones are made, the first with the profile's first range. */
   readonly networks: readonly NetworkName[]
@@ -87,7 +90,7 @@ export async function openMaster(options: MasterOptions): Promise<Master> {
   for (const name of options.networks) {
     if (!registrar.state.networks.has(name)) await registrar.apply(decideCreateNetwork(profile, { name }))
   }
-  await registrar.apply(decideNode(profile, { name: nodeName, underlay, by: 'master' }))
+  await registrar.apply(decideMaster(profile, { name: nodeName, underlay }, { http: options.http ?? '' }))
   const { clock, log } = options
   const tasks = await openTaskTable({ store, term, clock, log })
   const context = assemble(options, { keeper, publisher, registrar, tasks })
@@ -161,6 +164,7 @@ function assemble(
     log: options.log,
   }
   return context
+    roster: openRoster({ registrar: parts.registrar, clock, log: options.log, self: options.nodeName }),
 }
 
 /** Nodes that have a daemon, or should have one because an agent works there; without those that left. */
@@ -179,4 +183,5 @@ async function close(context: MasterContext, versions: Versions): Promise<void> 
   context.drains.close()
   versions.close()
   await context.tasks.close()
+  context.roster.close()
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleepMs } from 'node:timers/promises'
 import { parseIp } from '../../core/base/ip.ts'
 import { parseAgentId, parseNodeName, parseTaskId, type TaskId } from '../../core/model/ids.ts'
 import { type RunningTask } from '../../core/model/snapshot.ts'
-import { openGrpcServer } from '../../core/master/grpc/server.ts'
+import { leaderServices, openGrpcServer } from '../../core/master/grpc/server.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
 import { makeHost, makeSegment, type TestHost } from '../support/hosts.ts'
 import { startMaster, type TestMaster, until } from '../support/master.ts'
@@ -84,7 +84,7 @@ function residentMb(pid: number | undefined): number {
 
 async function measure(host: TestHost, master: TestMaster, directory: string) {
   const path = `unix:${join(directory, 'master.sock')}`
-  const grpc = await openGrpcServer(master.context, path)
+  const grpc = await openGrpcServer(leaderServices(master.context), path)
   const net = startNet(host, path, directory)
   try {
     for (let i = 0; i < tasks; i++) {

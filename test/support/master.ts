@@ -4,7 +4,7 @@ import { type SnapshotWatch, watchSnapshots } from '../../core/api/client.ts'
 import { systemClock } from '../../core/base/clock.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { silentLog } from '../../core/base/log.ts'
-import { type GrpcServer, openGrpcServer } from '../../core/master/grpc/server.ts'
+import { type GrpcServer, leaderServices, openGrpcServer } from '../../core/master/grpc/server.ts'
 import { type Master, openMaster } from '../../core/master/master.ts'
 import { profileOf } from '../../core/master/networks/profile.ts'
 import { type AgentId, type FrameworkId, parseNetworkName, parseNodeName, type TaskId } from '../../core/model/ids.ts'
@@ -56,7 +56,7 @@ export async function startMaster(store: Store, options: { port?: number; pingIn
     networks: [parseNetworkName('dcos'), parseNetworkName('backend')],
     ...(options.pingIntervalMs === undefined ? {} : { pingIntervalMs: options.pingIntervalMs }),
   })
-  const grpc = await openGrpcServer(master.context, `127.0.0.1:${options.port ?? 0}`)
+  const grpc = await openGrpcServer(leaderServices(master.context), `127.0.0.1:${options.port ?? 0}`)
   const crash = async () => {
     grpc.close()
     await store.close()

@@ -111,6 +111,8 @@ export interface Registered {
 export interface Refused {
   code: string;
   reason: string;
+  /** where to go instead, "address:port" of gRPC; empty: not told */
+  leader: string;
 }
 
 export interface Launch {
@@ -140,9 +142,32 @@ export interface HealthChange {
 }
 
 export interface NodeMessage {
-  body: { $case: "hello"; value: Hello } | { $case: "applied"; value: Applied } | //
-  /** all of the node's subnets; the next one replaces it */
-  { $case: "usage"; value: LeaseUsage } | undefined;
+  body:
+    | { $case: "hello"; value: Hello }
+    | { $case: "applied"; value: Applied }
+    | //
+    /** all of the node's subnets; the next one replaces it */
+    { $case: "usage"; value: LeaseUsage }
+    | { $case: "relayed"; value: Relayed }
+    | undefined;
+}
+
+/** What a node says to the standby that serves it, passed on to the leader. */
+export interface Relayed {
+  nodeName: string;
+  body:
+    | //
+    /** its stream to the standby began */
+    { $case: "hello"; value: Hello }
+    | { $case: "applied"; value: Applied }
+    | { $case: "usage"; value: LeaseUsage }
+    | //
+    /** its stream to the standby ended */
+    { $case: "left"; value: Left }
+    | undefined;
+}
+
+export interface Left {
 }
 
 export interface LeaseUsage {
@@ -163,6 +188,12 @@ export interface Hello {
   underlay: string;
   /** version that it has; 0: none */
   resumeAfter: number;
+  /** of the leaders that it has heard */
+  highestTerm: number;
+  /** a standby master follows, and speaks for the nodes that it serves */
+  standby: boolean;
+  /** of a standby: "address:port" of its HTTP interface */
+  http: string;
 }
 
 export interface Applied {
@@ -185,7 +216,16 @@ export interface SnapshotMessage {
     | { $case: "full"; value: Snapshot }
     | { $case: "delta"; value: Delta }
     | { $case: "refused"; value: Refused }
+    | { $case: "relayRefused"; value: RelayRefused }
     | undefined;
+  /** of the leader whose snapshot it is; a node refuses a lower one than it has heard. 0: not told */
+  term: number;
+}
+
+/** To a standby: a node that it serves can't be one of the cluster. */
+export interface RelayRefused {
+  nodeName: string;
+  refused: Refused | undefined;
 }
 
 export interface Snapshot {
@@ -904,7 +944,7 @@ export const Registered: MessageFns<Registered> = {
 };
 
 function createBaseRefused(): Refused {
-  return { code: "", reason: "" };
+  return { code: "", reason: "", leader: "" };
 }
 
 export const Refused: MessageFns<Refused> = {
@@ -914,6 +954,9 @@ export const Refused: MessageFns<Refused> = {
     }
     if (message.reason !== "") {
       writer.uint32(18).string(message.reason);
+    }
+    if (message.leader !== "") {
+      writer.uint32(26).string(message.leader);
     }
     return writer;
   },
@@ -945,6 +988,14 @@ export const Refused: MessageFns<Refused> = {
             }
 
             message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leader = reader.string();
             continue;
           }
         }
@@ -1274,6 +1325,9 @@ export const NodeMessage: MessageFns<NodeMessage> = {
       case "usage":
         LeaseUsage.encode(message.body.value, writer.uint32(162).fork()).join();
         break;
+      case "relayed":
+        Relayed.encode(message.body.value, writer.uint32(170).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1315,6 +1369,141 @@ export const NodeMessage: MessageFns<NodeMessage> = {
             message.body = { $case: "usage", value: LeaseUsage.decode(reader, reader.uint32()) };
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "relayed", value: Relayed.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRelayed(): Relayed {
+  return { nodeName: "", body: undefined };
+}
+
+export const Relayed: MessageFns<Relayed> = {
+  encode(message: Relayed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeName !== "") {
+      writer.uint32(10).string(message.nodeName);
+    }
+    switch (message.body?.$case) {
+      case "hello":
+        Hello.encode(message.body.value, writer.uint32(18).fork()).join();
+        break;
+      case "applied":
+        Applied.encode(message.body.value, writer.uint32(26).fork()).join();
+        break;
+      case "usage":
+        LeaseUsage.encode(message.body.value, writer.uint32(34).fork()).join();
+        break;
+      case "left":
+        Left.encode(message.body.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Relayed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.body = { $case: "hello", value: Hello.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.body = { $case: "applied", value: Applied.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.body = { $case: "usage", value: LeaseUsage.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.body = { $case: "left", value: Left.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeft(): Left {
+  return {};
+}
+
+export const Left: MessageFns<Left> = {
+  encode(_: Left, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Left {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeft();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1465,7 +1654,7 @@ export const SubnetUsage: MessageFns<SubnetUsage> = {
 };
 
 function createBaseHello(): Hello {
-  return { nodeName: "", underlay: "", resumeAfter: 0 };
+  return { nodeName: "", underlay: "", resumeAfter: 0, highestTerm: 0, standby: false, http: "" };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -1478,6 +1667,15 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.resumeAfter !== 0) {
       writer.uint32(24).uint64(message.resumeAfter);
+    }
+    if (message.highestTerm !== 0) {
+      writer.uint32(32).uint64(message.highestTerm);
+    }
+    if (message.standby !== false) {
+      writer.uint32(40).bool(message.standby);
+    }
+    if (message.http !== "") {
+      writer.uint32(50).string(message.http);
     }
     return writer;
   },
@@ -1517,6 +1715,30 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.resumeAfter = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.highestTerm = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.standby = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.http = reader.string();
             continue;
           }
         }
@@ -1672,7 +1894,7 @@ export const Applied_RepairsEntry: MessageFns<Applied_RepairsEntry> = {
 };
 
 function createBaseSnapshotMessage(): SnapshotMessage {
-  return { body: undefined };
+  return { body: undefined, term: 0 };
 }
 
 export const SnapshotMessage: MessageFns<SnapshotMessage> = {
@@ -1687,6 +1909,12 @@ export const SnapshotMessage: MessageFns<SnapshotMessage> = {
       case "refused":
         Refused.encode(message.body.value, writer.uint32(26).fork()).join();
         break;
+      case "relayRefused":
+        RelayRefused.encode(message.body.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    if (message.term !== 0) {
+      writer.uint32(32).uint64(message.term);
     }
     return writer;
   },
@@ -1726,6 +1954,79 @@ export const SnapshotMessage: MessageFns<SnapshotMessage> = {
             }
 
             message.body = { $case: "refused", value: Refused.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.body = { $case: "relayRefused", value: RelayRefused.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRelayRefused(): RelayRefused {
+  return { nodeName: "", refused: undefined };
+}
+
+export const RelayRefused: MessageFns<RelayRefused> = {
+  encode(message: RelayRefused, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeName !== "") {
+      writer.uint32(10).string(message.nodeName);
+    }
+    if (message.refused !== undefined) {
+      Refused.encode(message.refused, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RelayRefused {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayRefused();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeName = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.refused = Refused.decode(reader, reader.uint32());
             continue;
           }
         }

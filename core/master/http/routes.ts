@@ -47,6 +47,7 @@ function readRoutes(app: FastifyInstance, { context, version }: RoutesOptions): 
   app.get('/weft/v1/agents', async () => ({
     agents: [...agents.values()].map((agent) => agentView(context, agent)),
   }))
+  app.get('/weft/v1/masters', async () => ({ term: context.term, masters: context.roster.list() }))
   app.get('/weft/v1/tasks', async () => ({ tasks: [...tasks.all()].map((task) => taskView(context, task)) }))
   app.get('/weft/v1/snapshot', async () => snapshotView(keeper.view()))
   app.get('/health', async () => ({ healthy: true }))

@@ -2,6 +2,7 @@ import { type Resources } from '../../model/resources.ts'
 import { type ClusterSnapshot, type Network } from '../../model/snapshot.ts'
 import { type AgentEntry, type MasterContext } from '../context.ts'
 import { type NodeRecord } from '../registry/state.ts'
+import { masterRole } from '../standby/role.ts'
 import { type MasterTask } from '../tasks/state.ts'
 import { frameworkName } from '../tasks/tasks.ts'
 
@@ -18,12 +19,13 @@ export function snapshotView({ version, networks, nodes, tasks, vips, policies }
 }
 
 /** A machine: what it was given, what runs there, how far it is. */
-export function nodeView(context: MasterContext, { daemon: _, ...node }: NodeRecord) {
+export function nodeView(context: MasterContext, { daemon: _, masterPlace, ...node }: NodeRecord) {
+  const role = masterRole({ name: node.name, ...(masterPlace && { masterPlace }) }, context.self)
   const agent = node.agentId === undefined ? undefined : context.agents.get(node.agentId)
   const { appliedVersion, connected, problem, health } = context.progress.of(node.name)
   return {
     ...node,
-    ...(node.name === context.self ? { master: 'leader' } : {}),
+    ...(role === undefined ? {} : { master: role }),
     agentState: agent?.state.kind,
     daemon: { connected, appliedVersion, problem, ...health },
   }

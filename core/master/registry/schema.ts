@@ -66,6 +66,7 @@ const framework = z.object({
 
 const network = z.object({
   name: networkName,
+  masterPlace: z.object({ http: text }).optional(),
   vni: natural,
   subnets: cidrs,
   isolated: z.literal('strict').optional(),

@@ -31,6 +31,14 @@ export interface NodeRecord {
 /** A framework that subscribed once. */
 export interface FrameworkRecord {
   readonly id: FrameworkId
+  /** A master runs there; absent: none does. */
+  readonly masterPlace?: MasterPlace
+}
+
+/** How a master is reached. */
+export interface MasterPlace {
+  /** `address:port` */
+  readonly http: string
   readonly info: FrameworkInfo
   /** Wall clock; set while nobody is subscribed. */
   readonly disconnectedAtMs?: number

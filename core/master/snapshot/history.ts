@@ -16,7 +16,10 @@ export function emptyDelta(version: number): SnapshotDelta {
 /** The recent deltas, for nodes that reconnect. */
 export interface History {
   push(delta: SnapshotDelta): void
-  /** One delta from `version` to now; undefined when `version` is too old, or is not one of ours. */
+  /**
+   * One delta from `version` to now; undefined when `version` is too old, or is not one of ours: a standby may have got
+   * two versions as one step, and what lies between is then another leader's knowledge.
+   */
   since(version: number): SnapshotDelta | undefined
 }
 
@@ -42,6 +45,7 @@ export function openHistory(version: number, maxEntities = 20_000): History {
   }
   const since = (version: number) => {
     if (version < from || version > current) return undefined
+    if (version !== from && !deltas.some((delta) => delta.version === version)) return undefined
     const wanted = deltas.filter((delta) => delta.version > version)
     return wanted.reduce<SnapshotDelta>(mergeDeltas, emptyDelta(version))
   }

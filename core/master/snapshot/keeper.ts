@@ -4,18 +4,15 @@ import {
   type Network,
   type Node,
   type RunningTask,
-  type SnapshotDelta,
   type VipAddress,
 } from '../../model/snapshot.ts'
 import { type Policy } from '../../model/policy.ts'
-import { isEmptyDelta } from '../../model/delta.ts'
 import { type Editor, openEditor } from './editor.ts'
-import { emptyDelta, openHistory } from './history.ts'
-import { type Mailbox, type MailboxOptions, openMailbox } from './mailbox.ts'
+import { openFeed, type SnapshotFeed } from './feed.ts'
 import { type Versions } from './versions.ts'
 
 /** The cluster's one snapshot: edited here, published as versions, sent to subscribers. */
-export interface SnapshotKeeper {
+export interface SnapshotKeeper extends Omit<SnapshotFeed, 'publish'> {
   readonly networks: Editor<NetworkName, Network>
   readonly nodes: Editor<NodeName, Node>
   readonly tasks: Editor<TaskId, RunningTask>
@@ -27,17 +24,6 @@ export interface SnapshotKeeper {
   view(): ClusterSnapshot
   /** Publishes what was edited, if anything was, without waiting for the end of the turn. Returns the version. */
   flush(): number
-  /** Begins with what leads from `resumeAfter` to now. */
-  subscribe(resumeAfter: number, send: MailboxOptions['send']): Subscription
-  /** Calls after each new version; the returned function ends it. */
-  onPublish(listener: (delta: SnapshotDelta) => void): () => void
-  subscribers(): number
-}
-
-/** One node's stream. */
-export interface Subscription {
-  drained(): void
-  close(): void
 }
 
 /** What a keeper begins with. */
@@ -49,9 +35,6 @@ export interface KeeperOptions {
 
 /** Opens a keeper without entities at the versions' present one. */
 export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
-  const mailboxes = new Set<Mailbox>()
-  const listeners = new Set<(delta: SnapshotDelta) => void>()
-  const history = openHistory(versions.current())
   let dirty = false
   const edited = () => {
     if (dirty) return
@@ -70,23 +53,11 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
     if (version === undefined) return versions.current() // stays dirty; flushed again when versions are available
     dirty = false
     const changes = { networks: networks.take(), nodes: nodes.take(), tasks: tasks.take(), vips: vips.take() }
-    const delta = { version, ...changes, policies: policies.take() }
-    history.push(delta)
-    for (const mailbox of mailboxes) mailbox.post({ kind: 'delta', delta })
-    for (const listener of listeners) listener(delta)
+    feed.publish({ version, ...changes, policies: policies.take() })
     return version
   }
   const snapshotSize = () => Object.values(tables).reduce((sum, { values }) => sum + values.size, 0)
-  const subscribe = (resumeAfter: number, send: MailboxOptions['send']): Subscription => {
-    const version = flush()
-    const missed = resumeAfter === 0 ? undefined : history.since(resumeAfter)
-    const mailbox = openMailbox({ send, snapshotSize })
-    if (missed === undefined) mailbox.post({ kind: 'full' })
-    // Also an empty one: the node learns at once that it has all.
-    else mailbox.post({ kind: 'delta', delta: isEmptyDelta(missed) ? emptyDelta(version) : missed })
-    mailboxes.add(mailbox)
-    return { drained: () => mailbox.drained(), close: () => mailboxes.delete(mailbox) }
-  }
+  const feed = openFeed(versions.current(), { snapshotSize })
   return {
     ...tables,
     version: () => versions.current(),
@@ -99,11 +70,11 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
       policies: policies.values,
     }),
     flush,
-    subscribe,
-    onPublish: (listener) => {
-      listeners.add(listener)
-      return () => listeners.delete(listener)
+    subscribe: (resumeAfter, send) => {
+      flush()
+      return feed.subscribe(resumeAfter, send)
     },
-    subscribers: () => mailboxes.size,
+    onPublish: feed.onPublish,
+    subscribers: feed.subscribers,
   }
 }

@@ -3,6 +3,7 @@ import { type NodeName, type TaskId } from '../../model/ids.ts'
 import { type Node, type RunningTask } from '../../model/snapshot.ts'
 import { taskVipKeys } from '../../model/task-vips.ts'
 import { type NodeRecord, type RegistryChange, type VipRecord } from '../registry/state.ts'
+import { masterRole } from '../standby/role.ts'
 import { type SnapshotKeeper } from './keeper.ts'
 import { openVipUsers } from './vip-users.ts'
 
@@ -74,8 +75,9 @@ function familiesOf({ networks, node, discovery }: RunningTask, keeper: Snapshot
   return [...new Set(addresses.map(ipFamily))]
 }
 
-function toNode({ daemon: _, ...node }: NodeRecord, self: NodeName): Node {
-  return node.name === self ? { ...node, master: 'leader' } : node
+function toNode({ daemon: _, masterPlace, ...node }: NodeRecord, self: NodeName): Node {
+  const role = masterRole({ name: node.name, ...(masterPlace && { masterPlace }) }, self)
+  return role === undefined ? node : { ...node, master: role }
 }
 
 interface Target<Key, Value> {
