@@ -162,9 +162,9 @@ function assemble(
     profile: options.profile,
     pingIntervalMs: options.pingIntervalMs ?? defaultPingIntervalMs,
     log: options.log,
+    roster: openRoster({ registrar: parts.registrar, clock, log: options.log, self: options.nodeName }),
   }
   return context
-    roster: openRoster({ registrar: parts.registrar, clock, log: options.log, self: options.nodeName }),
 }
 
 /** Nodes that have a daemon, or should have one because an agent works there; without those that left. */
@@ -181,7 +181,7 @@ async function close(context: MasterContext, versions: Versions): Promise<void> 
   for (const framework of context.frameworks.values()) framework.cancelFailover()
   context.offers.close()
   context.drains.close()
+  context.roster.close()
   versions.close()
   await context.tasks.close()
-  context.roster.close()
 }

@@ -43,6 +43,7 @@ const node = z.object({
   subnets: z.array(z.object({ network: networkName, subnets: cidrs })),
   agentId: agentId.optional(),
   daemon: z.boolean(),
+  masterPlace: z.object({ http: text }).optional(),
 })
 
 const framework = z.object({
@@ -66,7 +67,6 @@ const framework = z.object({
 
 const network = z.object({
   name: networkName,
-  masterPlace: z.object({ http: text }).optional(),
   vni: natural,
   subnets: cidrs,
   isolated: z.literal('strict').optional(),
