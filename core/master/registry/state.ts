@@ -26,11 +26,6 @@ export interface NodeRecord {
   readonly agentId?: AgentId
   /** A node daemon has subscribed from there: convergence waits for it. */
   readonly daemon: boolean
-}
-
-/** A framework that subscribed once. */
-export interface FrameworkRecord {
-  readonly id: FrameworkId
   /** A master runs there; absent: none does. */
   readonly masterPlace?: MasterPlace
 }
@@ -39,6 +34,11 @@ export interface FrameworkRecord {
 export interface MasterPlace {
   /** `address:port` */
   readonly http: string
+}
+
+/** A framework that subscribed once. */
+export interface FrameworkRecord {
+  readonly id: FrameworkId
   readonly info: FrameworkInfo
   /** Wall clock; set while nobody is subscribed. */
   readonly disconnectedAtMs?: number
