@@ -11,14 +11,21 @@ import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
 import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
 import { containerGateway, dnsAddress, dnsAddresses } from '../protocol.ts'
+import { type SnapshotCache } from './cache.ts'
+
+/** The last snapshot on disk, and what it was when the daemon started. */
+export interface Stored {
+  readonly cache: SnapshotCache
+  readonly known: ClusterSnapshot | undefined
+}
 
 /** What the node's names are served with. */
 export interface NamesOptions {
   readonly self: NodeName
   readonly routes: RouteSocket
   readonly log: Logger
-  /** What the disk knew, if anything. */
-  readonly known: ClusterSnapshot | undefined
+  /** Reads what the disk knows, if anything; called while the threads start. */
+  readonly readDisk: () => Promise<Stored>
   /** Resolvers for names of others; absent: those of /etc/resolv.conf. */
   readonly upstreams?: readonly Upstream[]
   /** Zones of others that have resolvers of their own. */
@@ -42,17 +49,21 @@ export interface Names {
  * are served from the disk at once, before the kernel is compared with it.
  * @throws ERR_DNS_LISTEN when another program holds port 53 of an address
  */
-export async function openNames(options: NamesOptions): Promise<Names> {
-  const { self, log, known, onFailure } = options
+export async function openNames(options: NamesOptions): Promise<Names & { readonly stored: Stored }> {
+  const { self, log, onFailure } = options
   const { addresses, survived } = await ensureAddresses(options)
   const config = namesConfig(options.config)
   const proxy = proxyConfig(options, { own: [config.domain, directoryDomain], addresses })
   log.info({ upstreams: proxy?.upstreams.map(({ address }) => address) ?? [] }, 'names of others are forwarded')
   const server = { config, addresses, port: 53, log, onFailure }
-  const threads = await openDnsThreads(proxy === undefined ? server : { ...server, proxy })
+  const [threads, stored] = await Promise.all([
+    openDnsThreads(proxy === undefined ? server : { ...server, proxy }),
+    options.readDisk(),
+  ])
+  const { known } = stored
   const stage = openNamesStage({ self, config, publish: threads.apply, log })
   if (known !== undefined && survived) await stage.audit(known, { signal: new AbortController().signal })
-  return { stage, endpoints: threads.endpoints, stats: threads.stats, close: threads.close }
+  return { stage, endpoints: threads.endpoints, stats: threads.stats, close: threads.close, stored }
 }
 
 const resolvConf = '/etc/resolv.conf'

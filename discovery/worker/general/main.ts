@@ -1,5 +1,6 @@
 // The thread that holds the zones: it answers TCP, and over UDP all that has no ready response; it makes the ready ones.
 import { randomBytes } from 'node:crypto'
+import { flushCompileCache } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 import { systemClock } from '../../../core/base/clock.ts'
 import { errorMessage, hasCode } from '../../../core/base/errors.ts'
@@ -116,6 +117,8 @@ async function run(): Promise<void> {
     void server.close().finally(() => parentPort?.close())
   })
   report({ kind: 'ready', endpoints: server.endpoints })
+  // Where compiled code is kept: a thread that is killed later would keep nothing.
+  flushCompileCache()
 }
 
 try {
