@@ -1,4 +1,5 @@
 import { AppError } from '../base/errors.ts'
+import { conflictError, termError } from './errors.ts'
 import { openCandidates } from './leadership.ts'
 import { type Store, type StoreWrite, type Versioned } from './store.ts'
 
@@ -48,14 +49,4 @@ export function openMemoryStore(entries: Iterable<readonly [string, string]> = [
     },
   }
   return store
-}
-
-/** The error of a write by a deposed leader. */
-export function termError(written: number, newest: number): AppError {
-  return new AppError('ERR_STORE_TERM', `term ${written} is over: a leader of term ${newest} has written`)
-}
-
-/** The error of a write that expected another revision. */
-export function conflictError(key: string, expected: number, found: number): AppError {
-  return new AppError('ERR_STORE_CONFLICT', `"${key}" has revision ${found}, not ${expected}: read it again`)
 }

@@ -1,7 +1,7 @@
 import { DatabaseSync } from 'node:sqlite'
 import { AppError, errorMessage } from '../base/errors.ts'
+import { conflictError, termError } from './errors.ts'
 import { openCandidates } from './leadership.ts'
-import { conflictError, termError } from './memory.ts'
 import { type Store, type StoreWrite, type Versioned } from './store.ts'
 
 /**
