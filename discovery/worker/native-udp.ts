@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 import { AppError } from '../../core/base/errors.ts'
 import { type Ip, ipFamily, ipToBytes } from '../../core/base/ip.ts'
-import { addressBytes, type Batch, batchSize, makeBatch, mmsghdrBytes } from './batch.ts'
+import { addressBytes, type Batch, batchSize, makeBatch, mmsghdrBytes, segmentOption } from './batch.ts'
 
 /** include/uapi/asm-generic/errno-base.h */
 const EAGAIN = 11
@@ -19,6 +19,10 @@ const flags = { MSG_DONTWAIT: 0x40, SOCK_DGRAM: 2, SOCK_CLOEXEC: 0x80000, AF_INE
 const option = { SOL_SOCKET: 1, SO_RCVBUF: 8, SO_REUSEPORT: 15, IPPROTO_IPV6: 41, IPV6_V6ONLY: 26 } as const
 /** EFD_CLOEXEC | EFD_NONBLOCK, include/linux/eventfd.h */
 const eventfdFlags = 0x80800
+/** include/uapi/linux/prctl.h */
+const PR_SET_TIMERSLACK = 29
+/** How much later than asked for a thread may be woken: by default as much again as it waits. */
+const timerSlackNs = 1000
 /** include/uapi/asm-generic/poll.h */
 const POLLIN = 1
 
@@ -39,6 +43,8 @@ export interface UdpCalls {
   sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): boolean
   /** A descriptor that becomes readable when 8 octets are written to it. */
   eventfd(): number
+  /** Makes a function that waits so long, as exactly as the kernel can. For the thread that calls this. */
+  makePause(microseconds: number): () => void
   /** Makes a function that waits until one of the descriptors is readable or the time is over, and tells which by bit. */
   makePoll(fds: readonly number[]): (timeoutMs: number) => number
   /**
@@ -59,38 +65,50 @@ export function openUdpCalls(): UdpCalls {
     eventfd: libc.func('int eventfd(uint, int)'),
     poll: libc.func('int poll(int64_t, ulong, int)'),
     close: libc.func('int close(int)'),
+    nanosleep: libc.func('int nanosleep(int64_t, int64_t)'),
+    prctl: libc.func('int prctl(int, ulong, ulong, ulong, ulong)'),
   } satisfies Record<string, (...args: never[]) => number>
+  const sendTo: UdpCalls['sendTo'] = (fd, bytes, address) =>
+    c.sendto(fd, bytes, bytes.length, flags.MSG_DONTWAIT, address, address.length) >= 0
   return {
     open: (where) => openSocket(koffi, libc, where),
     close: (fd) => {
       c.close(fd)
     },
-    makeBatch: () =>
-      makeBatch((bytes) => {
+    makeBatch: () => {
+      const allocate = (bytes: number) => {
         const address: bigint = koffi.alloc('uint8_t', bytes)
         return { address, buffer: koffi.view(address, bytes) }
-      }),
+      }
+      return makeBatch(allocate, canCut(libc) ? 'cut' : 'never')
+    },
     receive: (fd, batch) => {
       batch.clear()
       const count = c.recvmmsg(fd, batch.received, batchSize, flags.MSG_DONTWAIT, 0)
       return count < 0 ? 0 : count
     },
-    send: (fd, { sending }, count) => {
+    send: (fd, batch, count) => {
+      const messages = batch.gather(count)
       let failed = 0
-      for (let done = 0; done < count; ) {
-        const sent: number = c.sendmmsg(fd, sending + BigInt(done * mmsghdrBytes), count - done, flags.MSG_DONTWAIT)
+      for (let done = 0; done < messages; ) {
+        const at = batch.sending + BigInt(done * mmsghdrBytes)
+        const sent: number = c.sendmmsg(fd, at, messages - done, flags.MSG_DONTWAIT)
         if (sent > 0) done += sent
-        else if (sent < 0 && koffi.errno() === EAGAIN) return failed + count - done
-        else {
-          // This one has no way back (port 0, an address that is unreachable); those behind it do.
-          failed++
-          done++
-        }
+        else if (sent < 0 && koffi.errno() === EAGAIN) failed += batch.parts(done++).length
+        else failed += sendApart(batch.parts(done++), (part) => sendTo(fd, part.bytes, part.to))
       }
       return failed
     },
-    sendTo: (fd, bytes, address) => c.sendto(fd, bytes, bytes.length, flags.MSG_DONTWAIT, address, address.length) >= 0,
+    sendTo,
     eventfd: () => c.eventfd(0, eventfdFlags),
+    makePause: (microseconds) => {
+      const address: bigint = koffi.alloc('uint8_t', 16)
+      new BigInt64Array(koffi.view(address, 16)).set([0n, BigInt(microseconds) * 1000n])
+      c.prctl(PR_SET_TIMERSLACK, timerSlackNs, 0, 0, 0)
+      return () => {
+        c.nanosleep(address, 0)
+      }
+    },
     makePoll: (fds) => {
       const address: bigint = koffi.alloc('uint8_t', 8 * fds.length)
       const words = new Int32Array(koffi.view(address, 8 * fds.length))
@@ -107,6 +125,25 @@ export function openUdpCalls(): UdpCalls {
 }
 
 /** libuv stops looking at a descriptor that has an error; reading takes the error away, then it may look again. */
+/**
+ * What did not go as one message: a single response has no way back (port 0, an address that is unreachable), several may
+ * have one apart (a path whose MTU is small). @returns how many could not be sent
+ */
+function sendApart<T>(parts: readonly T[], send: (part: T) => boolean): number {
+  return parts.length === 1 ? 1 : parts.filter((part) => !send(part)).length
+}
+
+/** True when the kernel cuts messages into datagrams; one that does not know how would send them whole. */
+function canCut(libc: Koffi.LibraryHandle): boolean {
+  const socket = libc.func('int socket(int, int, int)')
+  const getsockopt = libc.func('int getsockopt(int, int, int, void *, void *)')
+  const fd: number = socket(flags.AF_INET, flags.SOCK_DGRAM | flags.SOCK_CLOEXEC, 0)
+  const length = new Uint8Array(Int32Array.of(4).buffer)
+  const known = getsockopt(fd, segmentOption.level, segmentOption.name, new Uint8Array(4), length) === 0
+  libc.func('int close(int)')(fd)
+  return known
+}
+
 function onReadable(koffi: typeof Koffi, fd: number, ready: () => void): () => void {
   let open = true
   // The status comes first, unlike in koffi's types.

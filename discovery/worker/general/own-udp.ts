@@ -4,6 +4,7 @@ import { batchSize } from '../batch.ts'
 import { makeBatchServer } from '../batch-server.ts'
 import { type Miss } from '../misses.ts'
 import { type UdpCalls } from '../native-udp.ts'
+import { makePace, paceMicroseconds } from '../pace.ts'
 
 /** What a thread needs that answers UDP besides everything else. */
 export interface OwnUdpOptions {
@@ -14,7 +15,7 @@ export interface OwnUdpOptions {
   readonly answerMisses: (fd: number, missed: readonly Miss[]) => void
 }
 
-/** Batches of a socket before everything else gets its turn. */
+/** Batches of a socket, and pauses between them, before everything else gets its turn. */
 const maxRounds = 4
 
 /**
@@ -28,9 +29,13 @@ export function openOwnUdp({ udp, fds, memory, observer, answerMisses }: OwnUdpO
     setImmediate(answerMisses, fd, missed)
   }
   const serve = makeBatchServer({ udp, memory, observer, unready })
+  const pace = makePace(udp.makePause(paceMicroseconds))
   const ends = fds.map((fd) =>
     udp.onReadable(fd, () => {
-      for (let rounds = 0; rounds < maxRounds && serve(fd) === batchSize; rounds++);
+      for (let rounds = 0; rounds < maxRounds; rounds++) {
+        const count = serve(fd)
+        if (!pace(count) && count < batchSize) break
+      }
     }),
   )
   return () => {

@@ -4,6 +4,7 @@ import { type BatchServerOptions, makeBatchServer } from '../batch-server.ts'
 import { type Misses } from '../messages.ts'
 import { encodeMisses } from '../misses.ts'
 import { type UdpCalls } from '../native-udp.ts'
+import { makePace, paceMicroseconds } from '../pace.ts'
 
 /** What the loop works with. */
 export interface HotLoopOptions {
@@ -32,13 +33,18 @@ export function runHotLoop(options: HotLoopOptions): void {
   const poll = udp.makePoll([...fds, options.wakeFd])
   const unready = makeHandOver(options)
   const serve = makeBatchServer({ udp, memory, observer: options.observer, unready })
+  const pace = makePace(udp.makePause(paceMicroseconds))
   while (Atomics.load(memory.control, control.stop) === 0) {
     const ready = poll(idleMs)
     for (let i = 0; i < fds.length; i++) {
       const fd = fds[i]
       if (fd === undefined || (ready & (1 << i)) === 0) continue
       // A busy socket is asked again without poll, but not so long that the others starve.
-      for (let rounds = 0; rounds < 32 && serve(fd) > 0; rounds++);
+      for (let rounds = 0; rounds < 32; rounds++) {
+        const count = serve(fd)
+        if (count === 0) break
+        pace(count)
+      }
     }
   }
 }
