@@ -7,6 +7,7 @@ import {
   type Refused as RefusedProto,
   type Register as RegisterProto,
 } from './gen/cluster.ts'
+import { decodeReservations, encodeReservations } from './convert-reservation.ts'
 import { decodeResources, encodeResources } from './convert-resources.ts'
 import {
   decodeFrameworkId,
@@ -29,6 +30,8 @@ export function encodeAgentMessage(message: AgentMessage): AgentMessageProto {
       return { body: { $case: 'health', value: { taskId: message.taskId, healthy: message.healthy } } }
     case 'pong':
       return { body: { $case: 'pong', value: {} } }
+    case 'reservations-kept':
+      return { body: { $case: 'reservationsKept', value: { problem: message.problem } } }
   }
 }
 
@@ -47,6 +50,8 @@ export function decodeAgentMessage({ body }: AgentMessageProto): AgentMessage | 
     }
     case 'pong':
       return { kind: 'pong' }
+    case 'reservationsKept':
+      return { kind: 'reservations-kept', problem: body.value.problem }
     case undefined:
       return undefined
   }
@@ -77,6 +82,11 @@ function encodeOrder(order: AgentOrder): NonNullable<AgentCommandProto['body']> 
       return { $case: 'acknowledge', value: { taskId: order.taskId, uuid: order.uuid } }
     case 'ping':
       return { $case: 'ping', value: {} }
+    case 'reservations': {
+      const { reserved, destroyed } = order
+      const value = { reserved: encodeReservations(reserved), destroyed: encodeReservations(destroyed) }
+      return { $case: 'reservations', value }
+    }
     case 'refused':
       return { $case: 'refused', value: { code: order.code, reason: order.reason, leader: order.leader ?? '' } }
   }
@@ -102,6 +112,14 @@ function decodeOrder(body: AgentCommandProto['body']): AgentOrder | undefined {
     }
     case 'ping':
       return { kind: 'ping' }
+    case 'reservations': {
+      const reserved = decodeReservations(body.value.reserved, 'reservations.reserved')
+      return {
+        kind: 'reservations',
+        reserved,
+        destroyed: decodeReservations(body.value.destroyed, 'reservations.destroyed'),
+      }
+    }
     case 'refused':
       return decodeRefused(body.value)
     case undefined:
@@ -137,6 +155,8 @@ function encodeRegistration(registration: Registration): RegisterProto {
     tasks: registration.tasks.map(encodeAgentTask),
     bootId: registration.bootId,
     highestTerm: registration.highestTerm,
+    reserved: encodeReservations(registration.reserved),
+    kept: encodeReservations(registration.kept),
   }
 }
 
@@ -150,5 +170,7 @@ function decodeRegistration(proto: RegisterProto): Registration {
     tasks: proto.tasks.map(decodeAgentTask),
     bootId: proto.bootId,
     highestTerm: proto.highestTerm,
+    reserved: decodeReservations(proto.reserved, 'register.reserved'),
+    kept: decodeReservations(proto.kept, 'register.kept'),
   }
 }

@@ -13,6 +13,7 @@ import {
   type TaskInfo as TaskInfoProto,
   type TaskStatus as TaskStatusProto,
 } from './gen/cluster.ts'
+import { decodeReservations, encodeReservations } from './convert-reservation.ts'
 import {
   decodeDiscovery,
   decodeNetworkInfos,
@@ -50,6 +51,7 @@ export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
     name: info.name,
     agentId: info.agentId,
     resources: encodeResources(info.resources),
+    reserved: encodeReservations(info.reserved),
     command: { shell, value, arguments: [...info.command.arguments], env: { ...env }, user: user ?? '' },
     networks: info.networks.map(encodeNetworkRequest),
     healthCheck: info.healthCheck === undefined ? undefined : encodeHealthCheck(info.healthCheck),
@@ -63,12 +65,13 @@ export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
 export function decodeTaskInfo(proto: TaskInfoProto | undefined, field: string): TaskInfo {
   const info = required(proto, field)
   const { user, ...command } = required(info.command, `${field}.command`)
-  const { healthCheck, discovery } = info
+  const { healthCheck, discovery, reserved } = info
   return {
     taskId: parsed(info.taskId, parseTaskId, `${field}.task_id`),
     name: info.name,
     agentId: parsed(info.agentId, parseAgentId, `${field}.agent_id`),
     resources: decodeResources(info.resources, `${field}.resources`),
+    ...(reserved.length === 0 ? {} : { reserved: decodeReservations(reserved, `${field}.reserved`) }),
     command: { ...command, ...(user === '' ? {} : { user }) },
     networks: info.networks.map((request) => decodeNetworkRequest(request, `${field}.networks`)),
     ...(healthCheck === undefined ? {} : { healthCheck: decodeHealthCheck(healthCheck, `${field}.health_check`) }),

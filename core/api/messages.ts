@@ -1,5 +1,6 @@
 import { type Ip } from '../base/ip.ts'
 import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
+import { type Reservation } from '../model/reservation.ts'
 import { type Resources } from '../model/resources.ts'
 import { type TaskInfo, type TaskStatus } from '../model/task.ts'
 
@@ -16,7 +17,12 @@ export interface Registration {
   readonly agentId?: AgentId
   readonly nodeName: NodeName
   readonly underlay: Ip
+  /** All that it has, reserved or not. */
   readonly resources: Resources
+  /** What its flags reserve of it. */
+  readonly reserved?: readonly Reservation[]
+  /** What a master last told it to keep. */
+  readonly kept?: readonly Reservation[]
   readonly attributes: Readonly<Record<string, string>>
   /** All that it has: running, or with updates that nobody has acknowledged. */
   readonly tasks: readonly AgentTask[]
@@ -30,6 +36,8 @@ export type AgentReport =
   | { readonly kind: 'update'; readonly frameworkId: FrameworkId; readonly status: TaskStatus }
   | { readonly kind: 'health'; readonly taskId: TaskId; readonly healthy: boolean }
   | { readonly kind: 'pong' }
+  /** The answer to `reservations`; the problem is empty when they are kept. */
+  | { readonly kind: 'reservations-kept'; readonly problem: string }
 
 /** What an agent says: how it introduces itself, or a report. */
 export type AgentMessage = { readonly kind: 'register'; readonly registration: Registration } | AgentReport
@@ -41,6 +49,12 @@ export type AgentOrder =
   | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs: number }
   | { readonly kind: 'acknowledge'; readonly taskId: TaskId; readonly uuid: string }
   | { readonly kind: 'ping' }
+  /** All that is reserved there, to be kept on disk before anything else is obeyed; directories of destroyed volumes go. */
+  | {
+      readonly kind: 'reservations'
+      readonly reserved: readonly Reservation[]
+      readonly destroyed: readonly Reservation[]
+    }
   /** `leader`: `address:port` of the master to go to instead. */
   | { readonly kind: 'refused'; readonly code: string; readonly reason: string; readonly leader?: string }
 

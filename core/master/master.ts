@@ -118,6 +118,8 @@ function assemble(
   const agents = new Map<AgentId, AgentEntry>()
   const frameworks = new Map<FrameworkId, FrameworkEntry>()
   const allocator = openAllocator(random)
+  for (const { role, weight } of parts.registrar.state.weights.values()) allocator.setWeight(role, weight)
+  for (const { role, limits } of parts.registrar.state.quotas.values()) allocator.setQuota(role, limits)
   const usage = openUsageTable()
   const places = { agents, usage, registrar: parts.registrar, tasks: parts.tasks }
   const counters = {

@@ -1,10 +1,12 @@
 import t from 'tap'
-import { type Grant, openAllocator } from '../../core/master/allocator/allocator.ts'
-import { openFilters } from '../../core/master/allocator/filters.ts'
-import { openSorter } from '../../core/master/allocator/sorter.ts'
+import { openAllocator } from '../../core/master/allocator/allocator.ts'
+import { type Grant } from '../../core/master/allocator/grant.ts'
+import { clientKey, openFilters } from '../../core/master/allocator/filters.ts'
+import { type ClusterTotal, openSorter } from '../../core/master/allocator/sorter.ts'
 import { openIds } from '../../core/master/ids.ts'
 import { openOffers, refusalMs } from '../../core/master/offers/offers.ts'
 import { type AgentId, type FrameworkId, parseAgentId, parseFrameworkId } from '../../core/model/ids.ts'
+import { shareOf } from '../../core/model/reservation.ts'
 import { noResources, type Resources } from '../../core/model/resources.ts'
 import { type SchedulerEvent } from '../../core/model/scheduler.ts'
 import { openManualClock } from '../support/agent-clock.ts'
@@ -22,6 +24,11 @@ function generator(seed: number): () => number {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     return state / 2 ** 32
   }
+}
+
+/** What a cluster has. */
+function totalOf(cpuMillis: number, memMb: number): ClusterTotal {
+  return { cpuMillis, memMb, diskMb: 0, epoch: 0 }
 }
 
 t.test('the order is by dominant share, then allocations, then name', async (t) => {
@@ -72,10 +79,12 @@ t.test('the order is by dominant share, then allocations, then name', async (t) 
     },
   ]
   for (const { name, weights, allocated, order } of cases) {
-    const sorter = openSorter<string>()
-    sorter.setTotal(cpu(100, 1_000))
-    for (const client of ['z', 'y', 'x']) sorter.add(client, weights?.[client])
-    for (const [client, resources] of allocated) sorter.allocate(client, resources)
+    const sorter = openSorter<string>(totalOf(100, 1_000))
+    for (const client of ['z', 'y', 'x']) {
+      sorter.add(client, weights?.[client] ?? 1)
+      sorter.setActive(client, 'active')
+    }
+    for (const [client, resources] of allocated) sorter.tally(client, resources, 1)
     t.same(sorter.order(), order, name)
     sorter.setActive(order[0] ?? '', 'inactive')
     t.same(sorter.order(), order.slice(1), `${name}: an inactive client is not in the order`)
@@ -83,38 +92,46 @@ t.test('the order is by dominant share, then allocations, then name', async (t) 
       sorter.find((client) => client !== order[1]),
       order[2],
     )
-    for (const [client, resources] of allocated) sorter.recover(client, resources)
+    for (const [client, resources] of allocated) sorter.tally(client, resources, -1)
     t.equal(sorter.share('x'), 0)
   }
 })
 
 t.test('the kept order is the one that sorting anew gives', async (t) => {
   const random = generator(7)
-  const kept = openSorter<string>()
-  const names = Array.from({ length: 40 }, (_, i) => `c${i}`)
+  const total = totalOf(1_000, 1_000)
+  const kept = openSorter<string>(total)
+  const names = Array.from({ length: 400 }, (_, i) => `c${i}`)
   const held = new Map<string, Resources[]>(names.map((name) => [name, []]))
-  let total = cpu(1_000, 1_000)
-  kept.setTotal(total)
-  for (const name of names) kept.add(name)
-  for (let i = 0; i < 2_000; i++) {
+  const idle = new Set<string>()
+  const enter = (sorter: typeof kept, name: string) => {
+    sorter.add(name, 1 + (name.length % 3))
+    sorter.setActive(name, idle.has(name) ? 'inactive' : 'active')
+  }
+  for (const name of names) enter(kept, name)
+  for (let i = 0; i < 4_000; i++) {
     const name = names[Math.floor(random() * names.length)] ?? ''
     const mine = held.get(name) ?? []
     const last = random() < 0.4 ? mine.pop() : undefined
     if (last === undefined) {
       const resources = cpu(Math.floor(random() * 30), Math.floor(random() * 30))
       mine.push(resources)
-      kept.allocate(name, resources)
-    } else kept.recover(name, last)
-    if (i % 97 === 0) {
-      total = cpu(total.cpuMillis + 50, total.memMb + 10)
-      kept.setTotal(total)
+      kept.tally(name, resources, 1)
+    } else kept.tally(name, last, -1)
+    if (i % 7 === 0) {
+      if (!idle.delete(name)) idle.add(name)
+      kept.setActive(name, idle.has(name) ? 'inactive' : 'active')
     }
-    if (i % 50 !== 0) continue
-    const fresh = openSorter<string>()
-    fresh.setTotal(total)
-    for (const each of names) fresh.add(each)
-    for (const [each, list] of held) for (const resources of list) fresh.allocate(each, resources)
+    if (i % 397 === 0) {
+      total.cpuMillis += 50
+      total.epoch++
+    }
+    if (i % 100 !== 0) continue
+    const fresh = openSorter<string>(total)
+    for (const each of names) enter(fresh, each)
+    for (const [each, list] of held) for (const resources of list) fresh.tally(each, resources, 1)
     t.same(kept.order(), fresh.order(), `after ${i} changes`)
+    t.equal(kept.order().length, names.length - idle.size)
   }
 })
 
@@ -122,7 +139,7 @@ t.test('the kept order is the one that sorting anew gives', async (t) => {
 function cluster(frameworks: Readonly<Record<string, readonly string[]>>) {
   const allocator = openAllocator(generator(3))
   for (const agentId of agents) {
-    allocator.setAgent(agentId, cpu(1_000, 1_000))
+    allocator.setAgent(agentId, shareOf(cpu(1_000, 1_000)))
     allocator.setAgentActive(agentId, 'active')
   }
   for (const [id, roles] of Object.entries(frameworks)) allocator.addFramework(parseFrameworkId(id), roles)
@@ -179,31 +196,42 @@ t.test('inactive agents, tiny rests, suppressed and removed frameworks', async (
   t.match(allocator.allocate(agents, 0), [{ agentId, resources: cpu(10, 31) }])
   allocator.removeFramework(a)
   allocator.addFramework(c, ['*'])
-  allocator.setAgent(agentId, cpu(3_000, 3_000))
+  allocator.setAgent(agentId, shareOf(cpu(3_000, 3_000)))
   t.match(allocator.allocate(agents, 0), [{ frameworkId: c, resources: cpu(2_000, 2_000) }], 'a larger agent')
 })
 
 t.test('filters block what was refused, or less, until they end', async (t) => {
   const filters = openFilters()
   const [agentId = parseAgentId('none'), other = parseAgentId('none')] = agents
-  const about = { frameworkId: a, role: '*', agentId }
-  filters.add({ ...about, resources: cpu(500, 100), untilMs: 1_000 })
-  filters.add({ frameworkId: b, role: '*', agentId: other, resources: cpu(1), untilMs: 99_000 })
+  const about = { client: clientKey(a, '*'), agentId }
+  const share = (cpuMillis: number, memMb = 0) => shareOf(cpu(cpuMillis, memMb))
+  filters.add({ ...about, share: share(500, 100), untilMs: 1_000 })
+  filters.add({ client: clientKey(b, '*'), agentId: other, share: share(1), untilMs: 99_000 })
   const cases = [
-    { name: 'the same', offer: { ...about, resources: cpu(500, 100) }, atMs: 0, blocked: true },
-    { name: 'less', offer: { ...about, resources: cpu(400, 100) }, atMs: 999, blocked: true },
-    { name: 'more of one', offer: { ...about, resources: cpu(400, 101) }, atMs: 0, blocked: false },
-    { name: 'later', offer: { ...about, resources: cpu(400) }, atMs: 1_000, blocked: false },
-    { name: 'another agent', offer: { ...about, agentId: other, resources: cpu(1) }, atMs: 0, blocked: false },
-    { name: 'another framework', offer: { ...about, frameworkId: b, resources: cpu(1) }, atMs: 0, blocked: false },
-    { name: 'another role', offer: { ...about, role: 'dev', resources: cpu(1) }, atMs: 0, blocked: false },
+    { name: 'the same', offer: { ...about, share: share(500, 100) }, atMs: 0, blocked: true },
+    { name: 'less', offer: { ...about, share: share(400, 100) }, atMs: 999, blocked: true },
+    { name: 'more of one', offer: { ...about, share: share(400, 101) }, atMs: 0, blocked: false },
+    { name: 'later', offer: { ...about, share: share(400) }, atMs: 1_000, blocked: false },
+    { name: 'another agent', offer: { ...about, agentId: other, share: share(1) }, atMs: 0, blocked: false },
+    {
+      name: 'another framework',
+      offer: { ...about, client: clientKey(b, '*'), share: share(1) },
+      atMs: 0,
+      blocked: false,
+    },
+    {
+      name: 'another role',
+      offer: { ...about, client: clientKey(a, 'dev'), share: share(1) },
+      atMs: 0,
+      blocked: false,
+    },
   ]
   for (const { name, offer, atMs, blocked } of cases) t.equal(filters.blocks(offer, atMs), blocked, name)
   t.equal(filters.nextExpiryMs(), 1_000)
   t.same([...filters.expire(1_000)], [agentId])
   t.equal(filters.nextExpiryMs(), 99_000)
-  filters.clear(b)
-  t.notOk(filters.blocks({ frameworkId: b, role: '*', agentId: other, resources: cpu(1) }, 0))
+  filters.clear(clientKey(b, '*'))
+  t.notOk(filters.blocks({ client: clientKey(b, '*'), agentId: other, share: share(1) }, 0))
 })
 
 t.test('lengths of refusals', async (t) => {

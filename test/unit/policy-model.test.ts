@@ -86,6 +86,8 @@ t.test('adding: again, with another meaning, to a network that is not there', as
     vips: empty,
     networks,
     policies: new Map([['a', policy]]),
+    weights: empty,
+    quotas: empty,
   }
   t.same(decideAddPolicy(policy)(state), {})
   t.throws(() => decideAddPolicy({ ...policy, action: 'deny' })(state), { code: 'ERR_MASTER_POLICY_EXISTS' })

@@ -61,6 +61,9 @@ export interface AgentMessage {
     | //
     /** not acknowledged: the next one replaces it */
     { $case: "health"; value: HealthChange }
+    | //
+    /** the answer to Reservations */
+    { $case: "reservationsKept"; value: ReservationsKept }
     | undefined;
 }
 
@@ -76,6 +79,7 @@ export interface AgentCommand {
     | //
     /** the session ends after it */
     { $case: "refused"; value: Refused }
+    | { $case: "reservations"; value: Reservations }
     | undefined;
 }
 
@@ -90,6 +94,10 @@ export interface Register {
   tasks: AgentTask[];
   bootId: string;
   highestTerm: number;
+  /** by its own flags */
+  reserved: Reservation[];
+  /** what a master last told it to keep */
+  kept: Reservation[];
 }
 
 export interface Register_AttributesEntry {
@@ -106,6 +114,38 @@ export interface AgentTask {
 export interface Registered {
   agentId: string;
   pingIntervalMs: number;
+}
+
+/** All that is reserved on the agent, with the volumes there: kept on its disk. The next one replaces it. */
+export interface Reservations {
+  reserved: Reservation[];
+  /** their volumes' directories go */
+  destroyed: Reservation[];
+}
+
+export interface ReservationsKept {
+  /** empty: kept */
+  problem: string;
+}
+
+export interface Reservation {
+  role: string;
+  dynamic: boolean;
+  principal: string;
+  labels: { [key: string]: string };
+  resources: Resources | undefined;
+  volumes: PersistentVolume[];
+}
+
+export interface Reservation_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+export interface PersistentVolume {
+  id: string;
+  sizeMb: number;
+  containerPath: string;
 }
 
 export interface Refused {
@@ -337,6 +377,8 @@ export interface TaskInfo {
   discovery: DiscoveryInfo | undefined;
   killGraceMs: number;
   labels: { [key: string]: string };
+  /** how much of the resources comes from which reservation */
+  reserved: Reservation[];
 }
 
 export interface TaskInfo_LabelsEntry {
@@ -450,6 +492,9 @@ export const AgentMessage: MessageFns<AgentMessage> = {
       case "health":
         HealthChange.encode(message.body.value, writer.uint32(34).fork()).join();
         break;
+      case "reservationsKept":
+        ReservationsKept.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
     }
     return writer;
   },
@@ -499,6 +544,14 @@ export const AgentMessage: MessageFns<AgentMessage> = {
             message.body = { $case: "health", value: HealthChange.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "reservationsKept", value: ReservationsKept.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -539,6 +592,9 @@ export const AgentCommand: MessageFns<AgentCommand> = {
         break;
       case "refused":
         Refused.encode(message.body.value, writer.uint32(58).fork()).join();
+        break;
+      case "reservations":
+        Reservations.encode(message.body.value, writer.uint32(162).fork()).join();
         break;
     }
     return writer;
@@ -613,6 +669,14 @@ export const AgentCommand: MessageFns<AgentCommand> = {
             message.body = { $case: "refused", value: Refused.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "reservations", value: Reservations.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -636,6 +700,8 @@ function createBaseRegister(): Register {
     tasks: [],
     bootId: "",
     highestTerm: 0,
+    reserved: [],
+    kept: [],
   };
 }
 
@@ -664,6 +730,12 @@ export const Register: MessageFns<Register> = {
     }
     if (message.highestTerm !== 0) {
       writer.uint32(64).uint64(message.highestTerm);
+    }
+    for (const v of message.reserved) {
+      Reservation.encode(v!, writer.uint32(162).fork()).join();
+    }
+    for (const v of message.kept) {
+      Reservation.encode(v!, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -746,6 +818,22 @@ export const Register: MessageFns<Register> = {
             }
 
             message.highestTerm = longToNumber(reader.uint64());
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.reserved.push(Reservation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.kept.push(Reservation.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -928,6 +1016,338 @@ export const Registered: MessageFns<Registered> = {
             }
 
             message.pingIntervalMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReservations(): Reservations {
+  return { reserved: [], destroyed: [] };
+}
+
+export const Reservations: MessageFns<Reservations> = {
+  encode(message: Reservations, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.reserved) {
+      Reservation.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.destroyed) {
+      Reservation.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reservations {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReservations();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reserved.push(Reservation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.destroyed.push(Reservation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReservationsKept(): ReservationsKept {
+  return { problem: "" };
+}
+
+export const ReservationsKept: MessageFns<ReservationsKept> = {
+  encode(message: ReservationsKept, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.problem !== "") {
+      writer.uint32(10).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReservationsKept {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReservationsKept();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReservation(): Reservation {
+  return { role: "", dynamic: false, principal: "", labels: {}, resources: undefined, volumes: [] };
+}
+
+export const Reservation: MessageFns<Reservation> = {
+  encode(message: Reservation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.role !== "") {
+      writer.uint32(10).string(message.role);
+    }
+    if (message.dynamic !== false) {
+      writer.uint32(16).bool(message.dynamic);
+    }
+    if (message.principal !== "") {
+      writer.uint32(26).string(message.principal);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      Reservation_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    if (message.resources !== undefined) {
+      Resources.encode(message.resources, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.volumes) {
+      PersistentVolume.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reservation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReservation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.role = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dynamic = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.principal = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = Reservation_LabelsEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.labels[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.resources = Resources.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.volumes.push(PersistentVolume.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReservation_LabelsEntry(): Reservation_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const Reservation_LabelsEntry: MessageFns<Reservation_LabelsEntry> = {
+  encode(message: Reservation_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Reservation_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReservation_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePersistentVolume(): PersistentVolume {
+  return { id: "", sizeMb: 0, containerPath: "" };
+}
+
+export const PersistentVolume: MessageFns<PersistentVolume> = {
+  encode(message: PersistentVolume, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.sizeMb !== 0) {
+      writer.uint32(16).uint32(message.sizeMb);
+    }
+    if (message.containerPath !== "") {
+      writer.uint32(26).string(message.containerPath);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PersistentVolume {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePersistentVolume();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sizeMb = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.containerPath = reader.string();
             continue;
           }
         }
@@ -3138,6 +3558,7 @@ function createBaseTaskInfo(): TaskInfo {
     discovery: undefined,
     killGraceMs: 0,
     labels: {},
+    reserved: [],
   };
 }
 
@@ -3173,6 +3594,9 @@ export const TaskInfo: MessageFns<TaskInfo> = {
     globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
       TaskInfo_LabelsEntry.encode({ key: key as any, value }, writer.uint32(82).fork()).join();
     });
+    for (const v of message.reserved) {
+      Reservation.encode(v!, writer.uint32(162).fork()).join();
+    }
     return writer;
   },
 
@@ -3270,6 +3694,14 @@ export const TaskInfo: MessageFns<TaskInfo> = {
             if (entry10.value !== undefined) {
               message.labels[entry10.key] = entry10.value;
             }
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.reserved.push(Reservation.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -1,5 +1,6 @@
 import { errorMessage } from '../../base/errors.ts'
 import { type AgentId } from '../../model/ids.ts'
+import { shareOf } from '../../model/reservation.ts'
 import { type AgentEntry, type MasterContext } from '../context.ts'
 import { answerPending } from '../frameworks/reconcile.ts'
 import { type AgentRecord } from '../registry/state.ts'
@@ -18,7 +19,7 @@ export function recoverAgent(context: MasterContext, record: AgentRecord): void 
   }
   context.agents.set(record.id, entry)
   if (isLost) return
-  context.allocator.setAgent(record.id, record.total)
+  context.allocator.setAgent(record.id, shareOf(record.total, record.reserved))
   schedulePing(context, entry)
 }
 

@@ -1,10 +1,12 @@
 import { type AgentReport, type Registration } from '../../api/messages.ts'
 import { AppError } from '../../base/errors.ts'
 import { type AgentId } from '../../model/ids.ts'
+import { type Reservation, shareOf } from '../../model/reservation.ts'
 import { type AgentEntry, type AgentLink, type MasterContext } from '../context.ts'
 import { frameworkOfTask } from '../frameworks/lifecycle.ts'
 import { answerPending } from '../frameworks/reconcile.ts'
 import { type AgentRecord } from '../registry/state.ts'
+import { reservationsKept, tellReservations } from '../reservations/run.ts'
 import { agentUpdate, forward, frameworkName, healthChange, judge, putTask } from '../tasks/tasks.ts'
 import { decideAdmitAgent } from './admit.ts'
 import { forgetAgent, schedulePing } from './liveness.ts'
@@ -46,6 +48,8 @@ export async function registerAgent(
   counters.registrations++
   const entry = connect(context, record, link)
   link.send({ kind: 'registered', agentId: id, pingIntervalMs: context.pingIntervalMs })
+  const { kept = [] } = registration
+  if (!isSameList(kept, record.reserved ?? [])) tellReservations(context, id, kept)
   takeOverTasks(context, entry, registration)
   answerPending(context)
   context.offers.schedule([id])
@@ -69,6 +73,11 @@ function refuseNamesake({ agents }: MasterContext, { nodeName, underlay }: Regis
   }
 }
 
+/** As text: both are written by the same code, in the same order. */
+function isSameList(a: readonly Reservation[], b: readonly Reservation[]): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
 function connect(context: MasterContext, record: AgentRecord, link: AgentLink): AgentEntry {
   const known = context.agents.get(record.id)
   const entry: AgentEntry = known ?? {
@@ -84,7 +93,7 @@ function connect(context: MasterContext, record: AgentRecord, link: AgentLink): 
   context.agents.set(record.id, entry)
   replaced?.close()
   context.offers.rescindOfAgent(record.id)
-  context.allocator.setAgent(record.id, record.total)
+  context.allocator.setAgent(record.id, shareOf(record.total, record.reserved))
   context.allocator.setAgentActive(record.id, 'active')
   schedulePing(context, entry)
   return entry
@@ -121,6 +130,9 @@ function handleReport(context: MasterContext, entry: AgentEntry, report: AgentRe
       break
     case 'health':
       healthChange(context, id, report.taskId, report.healthy)
+      break
+    case 'reservations-kept':
+      reservationsKept(context, id, report.problem)
       break
     case 'pong':
       entry.state = stepAgent(entry.state, { kind: 'pong' })

@@ -1,194 +1,178 @@
 import { type AgentId, type FrameworkId } from '../../model/ids.ts'
-import { addResources, isOfferable, noResources, type Resources, subtractResources } from '../../model/resources.ts'
-import { type Filters, openFilters } from './filters.ts'
-import { openSorter, type Sorter } from './sorter.ts'
+import { type ResourceShare } from '../../model/reservation.ts'
+import { type Resources } from '../../model/resources.ts'
+import { topRole } from '../../model/role.ts'
+import { openAgentTable } from './agents.ts'
+import { type GrantPass, runPass } from './cycle.ts'
+import { clientKey, openFilters } from './filters.ts'
+import { openFrameworkTable } from './frameworks.ts'
+import { type Grant } from './grant.ts'
+import { openQuotas, type QuotaLimits } from './quota.ts'
+import { openRoleTree } from './role-tree.ts'
+import { type ClusterTotal, type Scalars } from './sorter.ts'
+import { explainWait, type Waiting } from './starvation.ts'
 
-/** Resources of an agent in the hands of a framework, in one of its roles. */
-export interface Grant {
-  readonly agentId: AgentId
-  readonly frameworkId: FrameworkId
-  readonly role: string
-  readonly resources: Resources
+/** What the allocator knows of a role. */
+export interface RoleUse {
+  readonly frameworks: readonly FrameworkId[]
+  /** Granted to it and to the roles below it, reserved or not. */
+  readonly allocated: Scalars
+  /** What counts for its quota (of a top-level role). */
+  readonly consumed: Scalars
+  readonly weight: number
+  readonly limits?: QuotaLimits
 }
 
 /**
- * Who gets which resources: dominant resource fairness, first over roles, then over the frameworks of a role. It knows
- * resources only, neither offers nor tasks: what it granted counts as allocated until `recover`.
+ * Who gets which resources: hierarchical dominant resource fairness, first over roles, then over the frameworks of a role. It
+ * knows resources only, neither offers nor tasks: what it granted counts as allocated until `recover`.
  */
 export interface Allocator {
   /** Adds an agent, or gives a known one another total; what is allocated on it stays allocated. */
-  setAgent(agentId: AgentId, total: Resources): void
+  setAgent(agentId: AgentId, total: ResourceShare): void
   setAgentActive(agentId: AgentId, state: 'active' | 'inactive'): void
   /** What is allocated there must be recovered first. */
   removeAgent(agentId: AgentId): void
-  addFramework(frameworkId: FrameworkId, roles: readonly string[]): void
+  /** Adds a framework, active and suppressed in the named roles only, or gives a known one another set of roles. */
+  addFramework(frameworkId: FrameworkId, roles: readonly string[], suppressed?: readonly string[]): void
+  /** An inactive framework (not connected) gets nothing; which of its roles are suppressed is kept. */
   setFrameworkActive(frameworkId: FrameworkId, state: 'active' | 'inactive'): void
+  /** Stops or goes on with offers in some of its roles; no roles: in all. */
+  setSuppressed(frameworkId: FrameworkId, state: 'suppressed' | 'unsuppressed', roles?: readonly string[]): void
   removeFramework(frameworkId: FrameworkId): void
-  /** Enters what is in use without being granted here: tasks of an agent that came back. */
+  setWeight(role: string, weight: number): void
+  /** Limits of a top-level role; undefined: none any more. */
+  setQuota(role: string, limits: QuotaLimits | undefined): void
+  /** Enters what is in use without being granted here: tasks. */
   allocated(grant: Grant): void
   /** Resources are free again. */
   recover(grant: Grant): void
-  /** Keeps what is contained in the grant's resources from being offered to that framework until `untilMs` (monotonic). */
+  /** Keeps what is contained in the grant from being offered to that framework and role until `untilMs` (monotonic). */
   refuse(grant: Grant, untilMs: number): void
-  /** Drops a framework's refusals. */
-  clearFilters(frameworkId: FrameworkId): void
+  /** Drops a framework's refusals; no roles: in all of its roles. */
+  clearFilters(frameworkId: FrameworkId, roles?: readonly string[]): void
   /** Drops everybody's refusals of an agent: it has something that it had not. */
   clearAgentFilters(agentId: AgentId): void
   /** Grants what is free on these agents: to each one everything, the neediest first. */
   allocate(agentIds: Iterable<AgentId>, nowMs: number): readonly Grant[]
   expireFilters(nowMs: number): ReadonlySet<AgentId>
   nextExpiryMs(): number | undefined
-  /** What nobody has of an agent. */
+  /** What nobody has of an agent, reserved or not. */
   available(agentId: AgentId): Resources
+  /** All of an agent, by reservation. */
+  total(agentId: AgentId): ResourceShare
   agents(): Iterable<AgentId>
-  /** The dominant share of a role. */
+  /** The dominant share of a role and all below it, divided by its weight. */
   share(role: string): number
-}
-
-interface AgentEntry {
-  total: Resources
-  available: Resources
-  active: boolean
-}
-
-interface Tables {
-  readonly agents: Map<AgentId, AgentEntry>
-  readonly frameworks: Map<FrameworkId, readonly string[]>
-  readonly roles: Sorter<string>
-  readonly inRole: Map<string, Sorter<FrameworkId>>
-  readonly filters: Filters
-  total: Resources
+  /** Every role that has frameworks, a weight, a quota, or something allocated or reserved. */
+  roles(): ReadonlyMap<string, RoleUse>
+  /** Frameworks, by role, that could take offers, or say they want none: since when they got none, and why. */
+  waiting(nowMs: number, frameworkId?: FrameworkId): readonly Waiting[]
 }
 
 /** Opens an allocator without agents or frameworks. `random` (0 to 1) shuffles the agents. */
 export function openAllocator(random: () => number): Allocator {
+  const total: ClusterTotal = { cpuMillis: 0, memMb: 0, diskMb: 0, epoch: 0 }
+  const roles = openRoleTree(total)
+  const quotas = openQuotas()
+  const agents = openAgentTable(total, quotas)
   const filters = openFilters()
-  const tables: Tables = {
-    agents: new Map(),
-    frameworks: new Map(),
-    roles: openSorter(),
-    inRole: new Map(),
-    filters,
-    total: noResources,
-  }
-  const { agents } = tables
+  const frameworks = openFrameworkTable(total, roles)
+  const pass: GrantPass = { agents, frameworks, roles, quotas, filters, changes: { count: 0 } }
+  const weights = new Map<string, number>()
+  /** Something may have found a taker that had none. */
+  const changed = () => void pass.changes.count++
   return {
-    setAgent: (agentId, total) => setAgent(tables, agentId, total),
-    setAgentActive: (agentId, state) => {
-      const agent = agents.get(agentId)
-      if (agent !== undefined) agent.active = state === 'active'
+    setAgent: (agentId, whole) => agents.set(agentId, whole),
+    setAgentActive: (agentId, state) => agents.setActive(agentId, state),
+    removeAgent: (agentId) => {
+      agents.remove(agentId)
+      filters.removeAgent(agentId)
     },
-    removeAgent: (agentId) => removeAgent(tables, agentId),
-    addFramework: (frameworkId, roles) => addFramework(tables, frameworkId, roles),
-    setFrameworkActive: (frameworkId, state) => setFrameworkActive(tables, frameworkId, state),
-    removeFramework: (frameworkId) => removeFramework(tables, frameworkId),
-    allocated: (grant) => take(tables, grant),
-    recover: (grant) => give(tables, grant),
-    refuse: (grant, untilMs) => filters.add({ ...grant, untilMs }),
-    clearFilters: (frameworkId) => filters.clear(frameworkId),
-    clearAgentFilters: (agentId) => filters.removeAgent(agentId),
-    allocate: (agentIds, nowMs) => allocate(tables, shuffled([...agentIds], random), nowMs),
-    expireFilters: (nowMs) => filters.expire(nowMs),
+    addFramework: (frameworkId, of, suppressed = []) => {
+      frameworks.set(frameworkId, of, suppressed)
+      changed()
+    },
+    setFrameworkActive: (frameworkId, state) => {
+      frameworks.setActive(frameworkId, state)
+      changed()
+    },
+    setSuppressed: (frameworkId, state, of) => {
+      frameworks.setSuppressed(frameworkId, state, of)
+      changed()
+    },
+    removeFramework: (frameworkId) => {
+      for (const role of frameworks.rolesOf(frameworkId)) filters.clear(clientKey(frameworkId, role))
+      frameworks.remove(frameworkId)
+    },
+    setWeight: (role, weight) => {
+      weights.set(role, weight)
+      roles.setWeight(role, weight)
+    },
+    setQuota: (role, limits) => {
+      quotas.set(role, limits)
+      changed()
+    },
+    allocated: (grant) => tally(pass, grant, 1),
+    recover: (grant) => tally(pass, grant, -1),
+    refuse: ({ agentId, frameworkId, role, resources, reserved = [] }, untilMs) => {
+      filters.add({
+        client: clientKey(frameworkId, role),
+        agentId,
+        share: { unreserved: resources, reserved },
+        untilMs,
+      })
+    },
+    clearFilters: (frameworkId, of) => {
+      for (const role of of ?? frameworks.rolesOf(frameworkId)) filters.clear(clientKey(frameworkId, role))
+      changed()
+    },
+    clearAgentFilters: (agentId) => {
+      filters.removeAgent(agentId)
+      agents.touch(agentId)
+    },
+    allocate: (agentIds, nowMs) => runPass(pass, shuffled([...agentIds], random), nowMs),
+    expireFilters: (nowMs) => {
+      const touched = filters.expire(nowMs)
+      for (const agentId of touched) agents.touch(agentId)
+      return touched
+    },
     nextExpiryMs: () => filters.nextExpiryMs(),
-    available: (agentId) => agents.get(agentId)?.available ?? noResources,
-    agents: () => agents.keys(),
-    share: (role) => tables.roles.share(role),
+    available: (agentId) => agents.available(agentId),
+    total: (agentId) => agents.total(agentId),
+    agents: () => agents.ids(),
+    share: (role) => roles.share(role),
+    roles: () => rolesInUse(pass, weights),
+    waiting: (nowMs, frameworkId) => explainWait(pass, nowMs, frameworkId),
   }
 }
 
-function setAgent(tables: Tables, agentId: AgentId, total: Resources): void {
-  const known = tables.agents.get(agentId)
-  if (known === undefined) {
-    tables.agents.set(agentId, { total, available: total, active: false })
-  } else {
-    const inUse = subtractResources(known.total, known.available)
-    known.available = subtractResources(total, inUse)
-    known.total = total
-  }
-  changeTotal(tables, addScalars(subtractScalars(tables.total, known?.total ?? noResources), total))
+/** Enters a grant, or its end, wherever it counts. */
+function tally({ agents, frameworks, quotas, changes }: GrantPass, grant: Grant, sign: 1 | -1): void {
+  agents.tally(grant, sign)
+  frameworks.tally(grant, sign)
+  // Room in a quota makes takers for other agents too.
+  if (sign < 0 && quotas.limits(topRole(grant.role)) !== undefined) changes.count++
 }
 
-function removeAgent(tables: Tables, agentId: AgentId): void {
-  const known = tables.agents.get(agentId)
-  if (known === undefined) return
-  tables.agents.delete(agentId)
-  tables.filters.removeAgent(agentId)
-  changeTotal(tables, subtractScalars(tables.total, known.total))
-}
-
-function changeTotal(tables: Tables, total: Resources): void {
-  tables.total = total
-  for (const sorter of [tables.roles, ...tables.inRole.values()]) sorter.setTotal(total)
-}
-
-function addFramework(tables: Tables, frameworkId: FrameworkId, roles: readonly string[]): void {
-  tables.frameworks.set(frameworkId, roles)
-  for (const role of roles) sorterOf(tables, role).add(frameworkId)
-  setFrameworkActive(tables, frameworkId, 'active')
-}
-
-function sorterOf(tables: Tables, role: string): Sorter<FrameworkId> {
-  const found = tables.inRole.get(role)
-  if (found !== undefined) return found
-  const made = openSorter<FrameworkId>()
-  made.setTotal(tables.total)
-  tables.inRole.set(role, made)
-  tables.roles.add(role)
-  tables.roles.setTotal(tables.total)
-  return made
-}
-
-function setFrameworkActive(tables: Tables, frameworkId: FrameworkId, state: 'active' | 'inactive'): void {
-  for (const role of tables.frameworks.get(frameworkId) ?? []) {
-    const sorter = sorterOf(tables, role)
-    sorter.setActive(frameworkId, state)
-    tables.roles.setActive(role, sorter.find(() => true) === undefined ? 'inactive' : 'active')
-  }
-}
-
-function removeFramework(tables: Tables, frameworkId: FrameworkId): void {
-  setFrameworkActive(tables, frameworkId, 'inactive')
-  for (const role of tables.frameworks.get(frameworkId) ?? []) tables.inRole.get(role)?.remove(frameworkId)
-  tables.frameworks.delete(frameworkId)
-  tables.filters.clear(frameworkId)
-}
-
-function take(tables: Tables, { agentId, frameworkId, role, resources }: Grant): void {
-  const agent = tables.agents.get(agentId)
-  if (agent !== undefined) agent.available = subtractResources(agent.available, resources)
-  sorterOf(tables, role).allocate(frameworkId, resources)
-  tables.roles.allocate(role, resources)
-}
-
-function give(tables: Tables, { agentId, frameworkId, role, resources }: Grant): void {
-  const agent = tables.agents.get(agentId)
-  if (agent !== undefined) agent.available = addResources(agent.available, resources)
-  sorterOf(tables, role).recover(frameworkId, resources)
-  tables.roles.recover(role, resources)
-}
-
-function allocate(tables: Tables, agentIds: readonly AgentId[], nowMs: number): readonly Grant[] {
-  const grants: Grant[] = []
-  for (const agentId of agentIds) {
-    const agent = tables.agents.get(agentId)
-    if (agent === undefined || !agent.active || !isOfferable(agent.available)) continue
-    const grant = neediest(tables, { agentId, resources: agent.available }, nowMs)
-    if (grant === undefined) continue
-    take(tables, grant)
-    grants.push(grant)
-  }
-  return grants
-}
-
-function neediest(tables: Tables, free: Pick<Grant, 'agentId' | 'resources'>, nowMs: number): Grant | undefined {
-  let grant: Grant | undefined
-  tables.roles.find((role) => {
-    const willing = (frameworkId: FrameworkId) => !tables.filters.blocks({ ...free, role, frameworkId }, nowMs)
-    const frameworkId = sorterOf(tables, role).find(willing)
-    if (frameworkId !== undefined) grant = { ...free, role, frameworkId }
-    return grant !== undefined
-  })
-  return grant
+function rolesInUse(
+  { frameworks, roles, quotas, agents }: GrantPass,
+  weights: ReadonlyMap<string, number>,
+): ReadonlyMap<string, RoleUse> {
+  const names = new Set([...frameworks.roles(), ...weights.keys(), ...quotas.roles(), ...agents.reservedRoles()])
+  return new Map(
+    [...names].toSorted().map((role) => {
+      const limits = quotas.limits(role)
+      const use: RoleUse = {
+        frameworks: frameworks.inRole(role),
+        allocated: roles.allocated(role),
+        consumed: quotas.consumed(role),
+        weight: weights.get(role) ?? 1,
+        ...(limits === undefined ? {} : { limits }),
+      }
+      return [role, use] as const
+    }),
+  )
 }
 
 /** Fisher and Yates. */
@@ -200,23 +184,4 @@ function shuffled<T>(values: T[], random: () => number): readonly T[] {
     if (a !== undefined && b !== undefined) [values[i], values[j]] = [b, a]
   }
   return values
-}
-
-/** Cluster totals leave ports out: they don't count for shares, and joining the ranges of 10,000 agents is slow. */
-function addScalars(a: Resources, b: Resources): Resources {
-  return {
-    cpuMillis: a.cpuMillis + b.cpuMillis,
-    memMb: a.memMb + b.memMb,
-    diskMb: a.diskMb + b.diskMb,
-    ports: [],
-  }
-}
-
-function subtractScalars(a: Resources, b: Resources): Resources {
-  return {
-    cpuMillis: a.cpuMillis - b.cpuMillis,
-    memMb: a.memMb - b.memMb,
-    diskMb: a.diskMb - b.diskMb,
-    ports: [],
-  }
 }

@@ -1,8 +1,12 @@
 import { unreachable } from '../../base/errors.ts'
-import { addResources, noResources } from '../../model/resources.ts'
-import { type Offer, type SchedulerCall } from '../../model/scheduler.ts'
+import { type AgentId } from '../../model/ids.ts'
+import { addShares, noReservations, type ResourceShare } from '../../model/reservation.ts'
+import { noResources } from '../../model/resources.ts'
+import { type Offer, type OfferOperation, type SchedulerCall } from '../../model/scheduler.ts'
 import { type TaskInfo, type TaskState } from '../../model/task.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
+import { runOperations } from '../reservations/run.ts'
+import { sendLaunch } from '../reservations/send-launch.ts'
 import { acknowledge, ensureVips, forward, killTask, putTask } from '../tasks/tasks.ts'
 import { roomOfAgent } from '../networks/room.ts'
 import { checkVips } from '../networks/vips.ts'
@@ -70,19 +74,62 @@ function accept(context: MasterContext, framework: FrameworkEntry, call: AcceptC
     return
   }
   refuse(context, framework, call)
-  const verdicts = judgeLaunches(context, framework, taken, call.launches)
-  for (const { info, problem } of verdicts.refused) {
-    tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
-  }
-  for (const info of verdicts.accepted) launch(context, framework, info, offer.role)
-  if (verdicts.accepted.length > 0) {
-    agent.link.send({ kind: 'launch', frameworkId: framework.id, tasks: verdicts.accepted })
-  }
+  const { agentId, role } = offer
+  const offered = taken.reduce((sum, each) => addShares(sum, shareOfOffer(each)), nothing)
+  const { left, used } = carryOut(context, framework, { call, agentId, role, offered })
   // A refusal of 0 after a launch blocks nothing: the rest is offered anew at once, each time with less in it.
-  if (verdicts.accepted.length === 0 || call.refuseMs !== 0) {
-    const { agentId, role } = offer
-    context.offers.refuse({ frameworkId: framework.id, agentId, role, resources: verdicts.left }, call.refuseMs)
+  if (!used || call.refuseMs !== 0) {
+    const { unreserved: resources, reserved } = left
+    context.offers.refuse({ frameworkId: framework.id, agentId, role, resources, reserved }, call.refuseMs)
   }
+}
+
+interface Accepted {
+  readonly call: AcceptCall
+  readonly agentId: AgentId
+  readonly role: string
+  readonly offered: ResourceShare
+}
+
+/** Carries out the operations one after the other, each on what the ones before left. @returns what is left in the end */
+function carryOut(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  { call, agentId, role, offered }: Accepted,
+): { readonly left: ResourceShare; readonly used: boolean } {
+  const principal = framework.info.principal ?? ''
+  const written: Promise<void>[] = []
+  let left = offered
+  let used = false
+  for (const operation of operationsOf(call)) {
+    if (operation.kind === 'launch-group') continue // told by `refuse`
+    if (operation.kind === 'launch') {
+      const verdicts = judgeLaunches(context, framework, { agentId, offered: left, launches: operation.tasks })
+      for (const { info, problem } of verdicts.refused) {
+        tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
+      }
+      for (const info of verdicts.accepted) launch(context, framework, info, role)
+      sendLaunch(context, { agentId, frameworkId: framework.id, tasks: verdicts.accepted }, written)
+      used ||= verdicts.accepted.length > 0
+      left = verdicts.left
+    } else {
+      const result = runOperations(context, { agentId, role, principal, free: left, operations: [operation] })
+      if (result.durable !== undefined) written.push(result.durable)
+      left = result.free
+    }
+  }
+  return { left, used }
+}
+
+function shareOfOffer({ resources, reserved = noReservations }: Offer): ResourceShare {
+  return { unreserved: resources, reserved }
+}
+
+const nothing: ResourceShare = { unreserved: noResources, reserved: noReservations }
+
+/** In the order in which they are carried out. */
+function operationsOf({ operations = [], launches }: AcceptCall): readonly OfferOperation[] {
+  return launches.length === 0 ? operations : [...operations, { kind: 'launch', tasks: launches }]
 }
 
 /** All tasks of the call, those of groups too. */
@@ -109,16 +156,19 @@ function refuse(context: MasterContext, framework: FrameworkEntry, call: AcceptC
 function judgeLaunches(
   context: MasterContext,
   framework: FrameworkEntry,
-  offers: readonly [Offer, ...Offer[]],
-  launches: readonly TaskInfo[],
+  asked: {
+    readonly agentId: AgentId
+    readonly offered: ResourceShare
+    readonly launches: readonly TaskInfo[]
+  },
 ): LaunchVerdicts {
-  const [{ agentId }] = offers
+  const { agentId, offered, launches } = asked
   const { profile, registrar, vipUse } = context
   const { networks, nodes } = registrar.state
   const nodeName = context.agents.get(agentId)?.record.nodeName
   const shares = nodeName === undefined ? [] : (nodes.get(nodeName)?.subnets ?? [])
   return validateLaunches(launches, {
-    offered: offers.reduce((sum, { resources }) => addResources(sum, resources), noResources),
+    offered,
     agentId,
     networks,
     nodeNetworks: new Set(shares.map(({ network }) => network)),

@@ -7,10 +7,7 @@ import { type FrameworkEntry, type MasterContext } from '../context.ts'
 export function offerInRoles({ allocator }: MasterContext, entry: FrameworkEntry, suppressed: Iterable<string>): void {
   const { id, info } = entry
   entry.suppressed = new Set([...suppressed].filter((role) => info.roles.includes(role)))
-  const wanted = info.roles.filter((role) => !entry.suppressed.has(role))
-  // First out of the roles that it had: it may have left some of them.
-  allocator.setFrameworkActive(id, 'inactive')
-  allocator.addFramework(id, wanted)
+  allocator.addFramework(id, info.roles, [...entry.suppressed])
   if (entry.state !== 'connected') allocator.setFrameworkActive(id, 'inactive')
 }
 
@@ -30,7 +27,7 @@ export function reviveRoles(
   roles: readonly string[] = entry.info.roles,
 ): void {
   const { allocator, offers } = context
-  allocator.clearFilters(entry.id)
+  allocator.clearFilters(entry.id, roles)
   const still = [...entry.suppressed].filter((role) => !roles.includes(role))
   offerInRoles(context, entry, still)
   offers.schedule()

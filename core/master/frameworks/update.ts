@@ -24,8 +24,6 @@ export function updateFramework(
   const { id } = entry
   const after = { ...info, id }
   const left = entry.info.roles.filter((role) => !after.roles.includes(role))
-  // Out of its old roles, as `offerInRoles` knows only the new ones.
-  context.allocator.setFrameworkActive(id, 'inactive')
   entry.info = after
   offerInRoles(context, entry, suppressed)
   offers.rescindInRoles(id, left)

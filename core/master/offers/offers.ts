@@ -1,7 +1,8 @@
 import { type Clock } from '../../base/clock.ts'
 import { type AgentId, type FrameworkId, type OfferId } from '../../model/ids.ts'
 import { type Offer, type SchedulerEvent } from '../../model/scheduler.ts'
-import { type Allocator, type Grant } from '../allocator/allocator.ts'
+import { type Allocator } from '../allocator/allocator.ts'
+import { type Grant } from '../allocator/grant.ts'
 import { type MasterIds } from '../ids.ts'
 
 /** An offer lives this long. Source: DC/OS, MESOS_OFFER_TIMEOUT=2mins (reference/mesos-core.md, Offers). */

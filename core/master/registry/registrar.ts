@@ -31,7 +31,7 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-const tableNames = ['agents', 'frameworks', 'networks', 'nodes', 'vips', 'policies'] as const
+const tableNames = ['agents', 'frameworks', 'networks', 'nodes', 'vips', 'policies', 'weights', 'quotas'] as const
 
 /** Reads the registry. @throws ERR_MASTER_REGISTRY for a value that this version can't read */
 export async function readRegistry(store: Store): Promise<RegistryState> {
@@ -39,7 +39,7 @@ export async function readRegistry(store: Store): Promise<RegistryState> {
     const values = [...(await store.list(`${name}/`)).values()].map(({ value }) => parse(value))
     return new Map(values.map((value) => [key(value), value]))
   }
-  const { agents, frameworks, networks, nodes, vips, policies } = registryParsers
+  const { agents, frameworks, networks, nodes, vips, policies, weights, quotas } = registryParsers
   return {
     agents: await table('agents', agents, ({ id }) => id),
     frameworks: await table('frameworks', frameworks, ({ id }) => id),
@@ -47,6 +47,8 @@ export async function readRegistry(store: Store): Promise<RegistryState> {
     nodes: await table('nodes', nodes, ({ name }) => name),
     vips: await table('vips', vips, ({ name, framework }) => `${name}.${framework}`),
     policies: await table('policies', policies, ({ name }) => name),
+    weights: await table('weights', weights, ({ role }) => role),
+    quotas: await table('quotas', quotas, ({ role }) => role),
   }
 }
 
@@ -59,6 +61,8 @@ export function openRegistrar(initial: RegistryState, options: RegistrarOptions)
     nodes: new Map(initial.nodes),
     vips: new Map(initial.vips),
     policies: new Map(initial.policies),
+    weights: new Map(initial.weights),
+    quotas: new Map(initial.quotas),
   }
   const state = tables as unknown as RegistryState // the same maps, through the eyes of readers
   let queue: Job[] = []

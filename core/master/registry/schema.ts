@@ -6,7 +6,14 @@ import { parseAgentId, parseFrameworkId, parseMac, parseNetworkName, parseNodeNa
 import { type Policy } from '../../model/policy.ts'
 import { type Network } from '../../model/snapshot.ts'
 import { storedPolicy } from '../policies/schema.ts'
-import { type AgentRecord, type FrameworkRecord, type NodeRecord, type VipRecord } from './state.ts'
+import {
+  type AgentRecord,
+  type FrameworkRecord,
+  type NodeRecord,
+  type QuotaRecord,
+  type VipRecord,
+  type WeightRecord,
+} from './state.ts'
 
 /** The store's values are read back by other versions of Weft: they are parsed, not trusted. */
 const text = z.string()
@@ -26,11 +33,27 @@ const resources = z.object({
   ports: z.array(z.object({ begin: natural, end: natural })),
 })
 
+const reservation = z.object({
+  role: text,
+  kind: z.enum(['static', 'dynamic']),
+  principal: text,
+  labels: z.record(text, text),
+  resources,
+  volumes: z.array(z.object({ id: text, sizeMb: natural, containerPath: text })),
+})
+
+const weight = z.object({ role: text, weight: z.number().positive() })
+const quota = z.object({
+  role: text,
+  limits: z.object({ cpuMillis: natural.optional(), memMb: natural.optional(), diskMb: natural.optional() }),
+})
+
 const agent = z.object({
   id: agentId,
   nodeName,
   underlay: ip,
   total: resources,
+  reserved: z.array(reservation).optional(),
   attributes: z.record(text, text),
   bootId: text,
   unreachableSinceMs: z.number().optional(),
@@ -87,6 +110,8 @@ export interface RegistryParsers {
   readonly nodes: (value: string) => NodeRecord
   readonly vips: (value: string) => VipRecord
   readonly policies: (value: string) => Policy
+  readonly weights: (value: string) => WeightRecord
+  readonly quotas: (value: string) => QuotaRecord
 }
 
 /** The parsers of all tables. */
@@ -100,6 +125,11 @@ export const registryParsers: RegistryParsers = {
   nodes: (value) => dropAbsent(read(node, value)),
   vips: (value) => dropAbsent(read(vip, value)),
   policies: (value) => read(storedPolicy, value),
+  weights: (value) => read(weight, value),
+  quotas: (value) => {
+    const { role, limits } = read(quota, value)
+    return { role, limits: dropAbsent(limits) }
+  },
 }
 
 /** The same without properties that are undefined: zod says `T | undefined` where the model says absent. */

@@ -1,16 +1,21 @@
 import { type Ip } from '../../base/ip.ts'
 import { type AgentId, type FrameworkId, type Mac, type NetworkName, type NodeName } from '../../model/ids.ts'
 import { type Policy } from '../../model/policy.ts'
+import { type Reservation } from '../../model/reservation.ts'
 import { type Resources } from '../../model/resources.ts'
 import { type FrameworkInfo } from '../../model/scheduler.ts'
 import { type Network, type NodeSubnet, type VipAddress } from '../../model/snapshot.ts'
+import { type QuotaLimits } from '../allocator/quota.ts'
 
 /** An admitted agent. */
 export interface AgentRecord {
   readonly id: AgentId
   readonly nodeName: NodeName
   readonly underlay: Ip
+  /** All that it has, reserved or not. */
   readonly total: Resources
+  /** Which of it is reserved, by its flags or by frameworks, with the volumes there; absent: nothing. */
+  readonly reserved?: readonly Reservation[]
   readonly attributes: Readonly<Record<string, string>>
   readonly bootId: string
   /** Wall clock; set while it is unreachable. */
@@ -54,6 +59,18 @@ export interface VipRecord extends VipAddress {
   readonly reserved?: true
 }
 
+/** The weight of a role; roles without one have 1. */
+export interface WeightRecord {
+  readonly role: string
+  readonly weight: number
+}
+
+/** The limits of a top-level role. */
+export interface QuotaRecord {
+  readonly role: string
+  readonly limits: QuotaLimits
+}
+
 /** All that a master keeps and can't learn again from agents. */
 export interface RegistryState {
   readonly agents: ReadonlyMap<AgentId, AgentRecord>
@@ -64,6 +81,10 @@ export interface RegistryState {
   readonly vips: ReadonlyMap<string, VipRecord>
   /** By name. */
   readonly policies: ReadonlyMap<string, Policy>
+  /** By role. */
+  readonly weights: ReadonlyMap<string, WeightRecord>
+  /** By role. */
+  readonly quotas: ReadonlyMap<string, QuotaRecord>
 }
 
 /** Values to be set; undefined removes. */

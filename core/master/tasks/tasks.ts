@@ -1,5 +1,6 @@
 import { errorMessage } from '../../base/errors.ts'
 import { type AgentId, type FrameworkId, type TaskId } from '../../model/ids.ts'
+import { shareOf } from '../../model/reservation.ts'
 import { isTerminal, type TaskStatus } from '../../model/task.ts'
 import { taskVips } from '../../model/task-vips.ts'
 import { type MasterContext } from '../context.ts'
@@ -59,7 +60,8 @@ function account({ allocator, offers }: MasterContext, before?: MasterTask, afte
 }
 
 function grantOf({ info, frameworkId, role }: MasterTask) {
-  return { agentId: info.agentId, frameworkId, role, resources: info.resources }
+  const { unreserved, reserved } = shareOf(info.resources, info.reserved)
+  return { agentId: info.agentId, frameworkId, role, resources: unreserved, reserved }
 }
 
 /** The name under which a framework's tasks are found; its id when only agents know it. */
@@ -163,7 +165,7 @@ export function healthChange(context: MasterContext, agentId: AgentId, taskId: T
  */
 export function killTask(context: MasterContext, task: MasterTask, graceMs: number): void {
   if (isTerminal(task.status.state)) return
-  const next = stepTask(task, { kind: 'kill', graceMs })
+  const next = stepTask(task, { kind: 'kill', graceMs, nowMs: context.clock.nowMs() })
   putTask(context, next)
   const isBehindVip = task.status.state === 'TASK_RUNNING' && hasVips(task)
   if (isBehindVip) context.drains.kill(task.info.taskId, graceMs)

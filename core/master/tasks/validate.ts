@@ -1,7 +1,14 @@
 import { cidrParts } from '../../base/cidr.ts'
 import { errorMessage } from '../../base/errors.ts'
 import { type NetworkName } from '../../model/ids.ts'
-import { containsResources, type Resources, subtractResources } from '../../model/resources.ts'
+import {
+  containsShare,
+  reservedResources,
+  type ResourceShare,
+  shareOf,
+  subtractShares,
+} from '../../model/reservation.ts'
+import { containsResources } from '../../model/resources.ts'
 import { type Network } from '../../model/snapshot.ts'
 import { type TaskInfo } from '../../model/task.ts'
 import { type VipSpec } from '../../model/vip.ts'
@@ -10,7 +17,7 @@ import { findLostField } from './lost-field.ts'
 
 /** What a launch is checked against. */
 export interface LaunchContext {
-  readonly offered: Resources
+  readonly offered: ResourceShare
   readonly agentId: TaskInfo['agentId']
   readonly networks: ReadonlyMap<NetworkName, Network>
   /** Networks that the agent's node has a part of. */
@@ -27,7 +34,7 @@ export interface LaunchVerdicts {
   readonly accepted: readonly TaskInfo[]
   readonly refused: readonly { readonly info: TaskInfo; readonly problem: string }[]
   /** What the accepted leave of the offers. */
-  readonly left: Resources
+  readonly left: ResourceShare
 }
 
 /** Checks launches one after another; each takes its resources from what the ones before left. */
@@ -43,7 +50,7 @@ export function validateLaunches(launches: readonly TaskInfo[], context: LaunchC
     ids.add(info.taskId)
     if (problem === undefined) {
       accepted.push(info)
-      left = subtractResources(left, info.resources)
+      left = subtractShares(left, shareOf(info.resources, info.reserved))
       takeRoom(room, info)
     } else {
       refused.push({ info, problem })
@@ -59,7 +66,7 @@ function takeRoom(room: Map<NetworkName, number>, { networks }: TaskInfo): void 
   }
 }
 
-function findProblem(info: TaskInfo, left: Resources, context: LaunchContext): string | undefined {
+function findProblem(info: TaskInfo, left: ResourceShare, context: LaunchContext): string | undefined {
   const { cpuMillis, memMb, diskMb } = info.resources
   if (![cpuMillis, memMb, diskMb].every((amount) => isUint32(amount))) {
     return 'resources must be whole numbers, not below 0'
@@ -67,7 +74,12 @@ function findProblem(info: TaskInfo, left: Resources, context: LaunchContext): s
   if (cpuMillis === 0 && memMb === 0) return 'the task asks for no resources'
   if (info.agentId !== context.agentId)
     return `the offers are of agent ${context.agentId}, the task names ${info.agentId}`
-  if (!containsResources(left, info.resources)) return 'the task needs more than the offers have left'
+  if (!containsResources(info.resources, reservedResources(info.reserved ?? []))) {
+    return 'more of the task is reserved than it has resources'
+  }
+  if (!containsShare(left, shareOf(info.resources, info.reserved))) {
+    return 'the task needs more than the offers have left'
+  }
   if (context.isTaskIdUsed(info)) return 'the task id is used by a task that has not ended'
   if (!isUint32(info.killGraceMs)) return 'the kill grace must be whole milliseconds'
   const lost = findLostField(info)

@@ -1,0 +1,47 @@
+import { errorMessage } from '../../base/errors.ts'
+import { type AgentId, type FrameworkId } from '../../model/ids.ts'
+import { type TaskInfo } from '../../model/task.ts'
+import { type MasterContext } from '../context.ts'
+import { judge } from '../tasks/tasks.ts'
+import { type MasterVerdict } from '../tasks/state.ts'
+
+/** Tasks of one ACCEPT, entered already. */
+export interface LaunchOrder {
+  readonly agentId: AgentId
+  readonly frameworkId: FrameworkId
+  readonly tasks: readonly TaskInfo[]
+}
+
+/**
+ * Sends a launch to its agent: at once, or when what it stands on (`written`: reservations) is durable and told to the agent.
+ * A task that is killed meanwhile does not start; when the writing fails none does.
+ */
+export function sendLaunch(context: MasterContext, order: LaunchOrder, written: readonly Promise<void>[]): void {
+  const { agentId, frameworkId, tasks } = order
+  if (tasks.length === 0) return
+  const send = (some: readonly TaskInfo[]) =>
+    context.agents.get(agentId)?.link?.send({ kind: 'launch', frameworkId, tasks: some })
+  if (written.length === 0) {
+    send(tasks)
+    return
+  }
+  const sendRest = () => {
+    const isKilled = ({ taskId }: TaskInfo) => context.tasks.get(taskId)?.killing !== undefined
+    const killed = tasks.filter(isKilled)
+    end(context, killed, { state: 'TASK_KILLED', reason: 'REASON_TASK_KILLED_DURING_LAUNCH', message: '' })
+    const rest = tasks.filter(({ taskId }) => context.tasks.get(taskId) !== undefined)
+    if (rest.length > 0) send(rest)
+  }
+  const drop = (error: unknown) => {
+    const message = `a reservation of the same call could not be written: ${errorMessage(error)}`
+    end(context, tasks, { state: 'TASK_DROPPED', reason: 'REASON_RESOURCES_UNKNOWN', message })
+  }
+  Promise.all(written).then(sendRest, drop)
+}
+
+function end(context: MasterContext, tasks: readonly TaskInfo[], verdict: Omit<MasterVerdict, 'timestampMs'>): void {
+  for (const { taskId } of tasks) {
+    const task = context.tasks.get(taskId)
+    if (task !== undefined) judge(context, task, { ...verdict, timestampMs: context.clock.nowMs() })
+  }
+}
