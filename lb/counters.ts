@@ -2,7 +2,8 @@ import { type Ip } from '../core/base/ip.ts'
 import { type BalancedFlow } from './dataplane.ts'
 
 /**
- * What one node has led to a backend. `packets` and `bytes` count both directions. Absent: the kernel does not count it.
+ * What one node has led to a backend. `packets` and `bytes` are of both directions, of all connections in `total`; absent
+ * where the kernel does not count them.
  */
 export interface BackendCounters {
   /** Connections that are open now; over UDP, flows that were answered. */

@@ -152,16 +152,20 @@ function addDnsCommands(program: Command): void {
 
 function addVipCommands(program: Command): void {
   const load = () => import('./commands/vip.ts')
+  const show = () => import('./commands/vip-show.ts')
   const vip = program.command('vip').description('virtual addresses: list, show, create, remove')
   vip
     .command('list')
-    .description('what is behind each, and names that have an address and no backends now')
-    .action(lazy(async () => (await load()).listVips))
+    .description('what is behind each and what it gets, and names that have an address and no backends now')
+    .option('--interval <seconds>', 'time between two readings, which rates are made of; 0: no rates', '0')
+    .action(lazy(async () => (await show()).listVips))
   vip
     .command('show')
-    .description('the backends, and how many connections each host has to each now')
+    .description('the backends, what each gets, and why one gets nothing new')
     .argument('<name>', 'NAME, NAME.FRAMEWORK or an address')
-    .action(lazy(async () => (await load()).showVip))
+    .option('--nodes', 'what each node sends, too', false)
+    .option('--interval <seconds>', 'time between two readings, which rates are made of; 0: no rates', '1')
+    .action(lazy(async () => (await show()).showVip))
   vip
     .command('create')
     .description('reserve addresses for a name; they are given to nobody else')

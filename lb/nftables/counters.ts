@@ -15,28 +15,37 @@ const protocolNumber: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17 }
 /** TCP_CONNTRACK_ESTABLISHED, include/uapi/linux/netfilter/nf_conntrack_tcp.h */
 const TCP_CONNTRACK_ESTABLISHED = 3
 
-/** What is remembered of a connection until it is not tracked any more. */
-type Seen = ReadonlyMap<string, { readonly ids: ReadonlySet<string>; readonly ended: number }>
+interface Sums {
+  readonly total: number
+  readonly packets: number
+  readonly bytes: number
+}
+
+/** What is remembered of a backend: the flows of the last reading, and the sums of those that are gone. */
+interface Seen {
+  readonly flows: ReadonlyMap<string, Sums>
+  readonly ended: Sums
+}
 
 /**
- * The translation's maps count nothing, so conntrack is read. `total` is all that any reading saw: a TCP connection is
+ * The translation's maps count nothing, so conntrack is read. Sums are of all that any reading saw: a TCP connection is
  * tracked for 120 s after its end (10 s when it was reset), so whoever reads each 10 s misses none.
  *
  * Rejected: counters of map elements, which would go with each element that another backend takes; destroy events of
  * conntrack, which slow down every connection of the machine.
  */
 export function openNftablesCounters({ conntrack, vips }: NftablesCountersOptions): CounterReader {
-  let seen: Seen = new Map()
+  let seen: ReadonlyMap<string, Seen> = new Map()
   const read = async () => {
     const flows = await vipFlows(conntrack, vips())
     seen = remember(seen, flows)
     const counters = new Map<string, BackendCounters>()
-    for (const [key, list] of flows) {
-      const { ids, ended } = seen.get(key) ?? { ids: new Set(), ended: 0 }
-      counters.set(key, { ...count(list), total: ended + ids.size })
-    }
-    for (const [key, { ended }] of seen) {
-      if (!counters.has(key)) counters.set(key, { active: 0, inactive: 0, total: ended })
+    for (const [key, known] of seen) {
+      const list = flows.get(key) ?? []
+      const active = list.filter(isActive).length
+      const { total, packets, bytes } = [...known.flows.values()].reduce(plus, known.ended)
+      const counted = packets > 0 ? { packets, bytes } : {}
+      counters.set(key, { active, inactive: list.length - active, total, ...counted })
     }
     return counters
   }
@@ -69,31 +78,30 @@ function keyOf({ original, reply }: Flow, protocol: Protocol, vips: ReadonlySet<
   return backendKey({ protocol, address, port }, { address: source, port: sourcePort })
 }
 
-function remember(before: Seen, flows: FlowsByBackend): Seen {
-  const next = new Map<string, { ids: ReadonlySet<string>; ended: number }>()
+function remember(before: ReadonlyMap<string, Seen>, flows: FlowsByBackend): ReadonlyMap<string, Seen> {
+  const next = new Map<string, Seen>()
   for (const key of new Set([...before.keys(), ...flows.keys()])) {
-    const ids = new Set((flows.get(key) ?? []).map(identity))
-    const { ids: earlier, ended } = before.get(key) ?? { ids: new Set<string>(), ended: 0 }
-    let gone = 0
-    for (const id of earlier) if (!ids.has(id)) gone++
-    next.set(key, { ids, ended: ended + gone })
+    const present = new Map((flows.get(key) ?? []).map((flow) => [identity(flow), sumsOf(flow)]))
+    const { flows: earlier, ended } = before.get(key) ?? { flows: new Map<string, Sums>(), ended: none }
+    const gone = [...earlier].filter(([id]) => !present.has(id)).map(([, sums]) => sums)
+    next.set(key, { flows: present, ended: gone.reduce(plus, ended) })
   }
   return next
+}
+
+const none: Sums = { total: 0, packets: 0, bytes: 0 }
+
+function sumsOf({ packets = 0, bytes = 0 }: Flow): Sums {
+  return { total: 1, packets, bytes }
+}
+
+function plus(a: Sums, b: Sums): Sums {
+  return { total: a.total + b.total, packets: a.packets + b.packets, bytes: a.bytes + b.bytes }
 }
 
 /** The id is the entry's place in memory: another connection may get it, hardly with the same client port. */
 function identity({ id, original }: Flow): string {
   return `${Buffer.from(id ?? []).toString('hex')} ${original.source} ${original.sourcePort}`
-}
-
-function count(flows: readonly Flow[]): Omit<BackendCounters, 'total'> {
-  const active = flows.filter(isActive).length
-  const counted = flows.filter(({ packets }) => packets !== undefined)
-  const known = counted.length === flows.length && flows.length > 0
-  return {
-    ...{ active, inactive: flows.length - active },
-    ...(known ? { packets: sum(counted, 'packets'), bytes: sum(counted, 'bytes') } : {}),
-  }
 }
 
 function isActive({ tcpState, status = 0 }: Flow): boolean {
@@ -102,7 +110,3 @@ function isActive({ tcpState, status = 0 }: Flow): boolean {
 
 /** include/uapi/linux/netfilter/nf_conntrack_common.h */
 const IPS_SEEN_REPLY = 2
-
-function sum(flows: readonly Flow[], what: 'packets' | 'bytes'): number {
-  return flows.reduce((all, flow) => all + (flow[what] ?? 0), 0)
-}

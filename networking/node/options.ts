@@ -17,6 +17,8 @@ export interface NetFlags {
   readonly directRouting: DirectRouting
   /** What balances VIPs: `auto` is IPVS where the kernel has it, else nftables. */
   readonly dataPlane: DataPlaneMode
+  /** Where counters and metrics are told: on the underlay's address too, or to this machine only. */
+  readonly http: HttpReach
   /** `address:port` of each master. */
   readonly masters: readonly string[]
   /** Where the CNI plugin finds the daemon. */
@@ -32,6 +34,9 @@ export interface NetFlags {
   readonly logLevel: LogLevel
 }
 
+/** One of the values of `--http`. */
+export type HttpReach = 'underlay' | 'loopback'
+
 const text = { type: 'string' } as const
 const options = {
   'state-dir': text,
@@ -40,6 +45,7 @@ const options = {
   'underlay-device': text,
   'direct-routing': { type: 'string', default: 'auto' },
   'data-plane': { type: 'string', default: 'auto' },
+  http: { type: 'string', default: 'underlay' },
   master: text,
   socket: text,
   'cni-conf-dir': text,
@@ -66,6 +72,7 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     underlay: parseOption('underlay', need('underlay'), parseIp),
     underlayDevice: need('underlay-device'),
     directRouting: parseOption('direct-routing', need('direct-routing'), parseDirectRouting),
+    http: parseOption('http', need('http'), parseHttpReach),
     dataPlane: parseOption('data-plane', need('data-plane'), parseDataPlane),
     masters: need('master').split(','),
     socket: need('socket'),
@@ -101,6 +108,11 @@ export function parseDirectRouting(value: string): DirectRouting {
   if (mode === undefined)
     throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${directRoutingModes.join(', ')}`)
   return mode
+}
+
+function parseHttpReach(value: string): HttpReach {
+  if (value === 'underlay' || value === 'loopback') return value
+  throw new AppError('ERR_NODE_OPTION', `"${value}" is none of underlay, loopback`)
 }
 
 function parseDataPlane(value: string): DataPlaneMode {

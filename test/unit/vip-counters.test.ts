@@ -42,11 +42,11 @@ t.test('nftables: what conntrack tracks, and what readings saw', async (t) => {
   flows = [flow(1, established), flow(2, ended), flow(3, {}, vip)]
   t.same(await read(), { active: 1, inactive: 1, total: 2, packets: 16, bytes: 1400 }, 'the refused one is of nobody')
   flows = [flow(1, established), flow(4, established)]
-  t.same(await read(), { active: 2, inactive: 0, total: 3, packets: 20, bytes: 2000 }, 'one ended, one is new')
+  t.same(await read(), { active: 2, inactive: 0, total: 3, packets: 26, bytes: 2400 }, 'one ended, one is new')
   flows = []
-  t.same(await read(), { active: 0, inactive: 0, total: 3 }, 'what is gone counts on')
+  t.same(await read(), { active: 0, inactive: 0, total: 3, packets: 26, bytes: 2400 }, 'what is gone counts on')
   flows = [flow(1, { tcpState: 3 })]
-  t.same(await read(), { active: 1, inactive: 0, total: 4 }, 'a kernel that counts no octets')
+  t.match(await read(), { active: 1, inactive: 0, total: 4, bytes: 2400 }, 'a kernel that counts no octets')
 })
 
 t.test('IPVS: the statistics of a destination', async (t) => {

@@ -1,4 +1,4 @@
-// Fetches one path of a node's HTTP interface for names from inside the namespace that this process was started in. Words:
+// Fetches one path of a node's HTTP interface from inside the namespace that this process was started in. Words:
 // PORT PATH. Prints the body; exits with 1 when there is none.
 import { errorMessage } from '../../base/errors.ts'
 

@@ -12,7 +12,7 @@ export interface MasterTask {
   /** The latest that was heard. */
   readonly status: TaskStatus
   /** Set once somebody asked for its end. */
-  readonly killing?: { readonly graceMs: number }
+  readonly killing?: { readonly graceMs: number; readonly sinceMs?: number | undefined }
   /** The latest update that its framework has not acknowledged: sent again when it subscribes. */
   readonly unacknowledged?: TaskStatus
 }
@@ -21,7 +21,7 @@ export interface MasterTask {
 export type TaskEvent =
   | { readonly kind: 'update'; readonly status: TaskStatus }
   | { readonly kind: 'health'; readonly healthy: boolean; readonly timestampMs: number }
-  | { readonly kind: 'kill'; readonly graceMs: number }
+  | { readonly kind: 'kill'; readonly graceMs: number; readonly nowMs?: number }
   | { readonly kind: 'acknowledge'; readonly uuid: string }
 
 /** The task after the event. A terminal state never changes again; an acknowledgement of another update changes nothing. */
@@ -34,7 +34,7 @@ export function stepTask(task: MasterTask, event: TaskEvent): MasterTask {
         ? task
         : { ...task, status: { ...task.status, healthy: event.healthy, timestampMs: event.timestampMs } }
     case 'kill':
-      return { ...task, killing: { graceMs: event.graceMs } }
+      return { ...task, killing: { graceMs: event.graceMs, sinceMs: event.nowMs } }
     case 'acknowledge': {
       if (task.unacknowledged?.uuid !== event.uuid) return task
       const { unacknowledged: _, ...rest } = task
