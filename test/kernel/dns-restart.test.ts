@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,8 +16,19 @@ import { canMakeHosts, makeHost, type TestHost } from '../support/hosts.ts'
 
 const main = fileURLToPath(new URL('../../networking/node/main.ts', import.meta.url))
 
-/** 300 ms are meant on a quiet machine; a machine that tests is none. */
-const limitMs = 5_000
+/** What is meant on a quiet machine, where Node alone starts in 40 ms; a machine that tests is none, so both are compared. */
+const quiet = { answerMs: 300, nodeMs: 40 }
+
+/** How long an empty program takes now; the slowest of three, as the load comes and goes. */
+async function nodeStartMs(): Promise<number> {
+  let slowest = 0
+  for (let i = 0; i < 3; i++) {
+    const started = performance.now()
+    await run(process.execPath, ['-e', '0'])
+    slowest = Math.max(slowest, performance.now() - started)
+  }
+  return slowest
+}
 
 const run = promisify(execFile)
 
@@ -60,12 +71,18 @@ t.test('names are answered from the disk right after SIGKILL', { skip: canMakeHo
   const argv = [main, ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])]
   const first = host.start(process.execPath, ...argv)
   await answered(host)
+  // The plugin's socket comes last: until then not all that it compiled is kept.
+  for (let i = 0; i < 1000 && !existsSync(flags.socket); i++) await sleep(10)
   const ended = once(first, 'exit')
   first.kill('SIGKILL')
   await ended
   const started = performance.now()
   host.start(process.execPath, ...argv)
   const tookMs = (await answered(host)) - started
-  t.comment(`${Math.round(tookMs)} ms from the start of the process to the first right answer`)
-  t.ok(tookMs <= limitMs, `${tookMs} ms`)
+  const slowness = Math.max(1, (await nodeStartMs()) / quiet.nodeMs)
+  t.comment(
+    `${Math.round(tookMs)} ms to the first right answer, on a machine ${slowness.toFixed(1)} times slower than quiet`,
+  )
+  // Twice: what is measured with is one more process for each attempt.
+  t.ok(tookMs <= 2 * slowness * quiet.answerMs, `${tookMs} ms`)
 })
