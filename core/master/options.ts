@@ -17,7 +17,10 @@ export interface MasterFlags {
   readonly underlay: Ip
   /** `address:port` */
   readonly grpcListen: string
-  readonly httpListen: HttpListen
+  /** An address that is this master's own, a socket that all masters may share, or both. */
+  readonly httpListen: readonly HttpListen[]
+  /** Absent: SQLite in the state directory. */
+  readonly store?: string
   readonly profile: Profile['name']
   /** IP versions of the ranges that are given out by default. */
   readonly ipVersions: (typeof ipVersionChoices)[number]
@@ -28,7 +31,7 @@ export interface MasterFlags {
 
 /** What `--help` prints. */
 export const masterUsage = `node core/master/main.ts --state-dir DIR --node-name NAME --underlay IP --grpc-listen ADDR:PORT
-  (--http-fd N | --http-listen ADDR:PORT) [--profile default|dcos] [--ip-versions 4|4,6]
+  [--http-listen ADDR:PORT] [--http-fd N] [--store redis://…|rediss://…|zk://…|sqlite:PATH] [--profile default|dcos] [--ip-versions 4|4,6]
   [--networks name,name] [--log-level LEVEL]`
 
 const logLevels = ['error', 'warn', 'info', 'debug', 'silent'] as const
@@ -46,6 +49,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         'grpc-listen': text,
         'http-fd': text,
         'http-listen': text,
+        store: text,
         profile: { type: 'string', default: 'default' },
         'ip-versions': { type: 'string', default: '4,6' },
         networks: { type: 'string', default: 'dcos' },
@@ -58,6 +62,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
       underlay: parseIp(needed(values.underlay, '--underlay')),
       grpcListen: needed(values['grpc-listen'], '--grpc-listen'),
       httpListen: httpListen(values['http-fd'], values['http-listen']),
+      ...(values.store === undefined ? {} : { store: values.store }),
       profile: choice(values.profile, profileNames, '--profile'),
       ipVersions: choice(values['ip-versions'], ipVersionChoices, '--ip-versions'),
       networks: values.networks
@@ -82,15 +87,25 @@ function choice<T extends string>(value: string, allowed: readonly T[], flag: st
   return found
 }
 
-function httpListen(fd: string | undefined, address: string | undefined): HttpListen {
-  if ((fd === undefined) === (address === undefined)) {
-    throw new AppError('ERR_MASTER_FLAGS', 'give one of --http-fd and --http-listen')
+/** `address:port` under which other masters, agents and nodes reach our gRPC; `port`: the one that is bound. */
+export function grpcAddress({ grpcListen, underlay }: MasterFlags, port: number): string {
+  const host = grpcListen.slice(0, grpcListen.lastIndexOf(':')).replace(/^\[|\]$/g, '')
+  const own = host === '0.0.0.0' || host === '::' || host === '' ? underlay : host
+  return `${own.includes(':') ? `[${own}]` : own}:${port}`
+}
+
+function httpListen(fd: string | undefined, address: string | undefined): readonly HttpListen[] {
+  if (fd === undefined && address === undefined) {
+    throw new AppError('ERR_MASTER_FLAGS', 'give at least one of --http-fd and --http-listen')
   }
-  if (fd !== undefined) {
-    if (!/^\d+$/.test(fd)) throw new AppError('ERR_MASTER_FLAGS', '--http-fd is a number')
-    return { kind: 'fd', fd: Number(fd) }
-  }
-  const match = /^\[?([^[\]]+)\]?:(\d{1,5})$/.exec(address ?? '')
+  const own = address === undefined ? [] : [addressListen(address)]
+  if (fd === undefined) return own
+  if (!/^\d+$/.test(fd)) throw new AppError('ERR_MASTER_FLAGS', '--http-fd is a number')
+  return [...own, { kind: 'fd', fd: Number(fd) }]
+}
+
+function addressListen(address: string): HttpListen {
+  const match = /^\[?([^[\]]+)\]?:(\d{1,5})$/.exec(address)
   if (match?.[1] === undefined) throw new AppError('ERR_MASTER_FLAGS', '--http-listen is ADDR:PORT')
   return { kind: 'address', host: match[1], port: Number(match[2]) }
 }
