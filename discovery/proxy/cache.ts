@@ -12,7 +12,8 @@ export interface Cached {
 export interface Cache {
   get(key: string): Cached | undefined
   put(key: string, cached: Cached): void
-  readonly size: { readonly entries: number; readonly octets: number }
+  /** `evictions`: replies that went since there was no room. */
+  readonly size: { readonly entries: number; readonly octets: number; readonly evictions: number }
 }
 
 /** What an entry takes besides the octets of key and message. */
@@ -22,6 +23,7 @@ const overheadOctets = 300
 export function openCache(maxOctets: number): Cache {
   const entries = new Map<string, { readonly cached: Cached; readonly octets: number }>()
   let total = 0
+  let evictions = 0
   const drop = (key: string) => {
     const entry = entries.get(key)
     if (entry === undefined) return
@@ -46,10 +48,11 @@ export function openCache(maxOctets: number): Cache {
       for (const oldest of entries.keys()) {
         if (total <= maxOctets) break
         drop(oldest)
+        evictions++
       }
     },
     get size() {
-      return { entries: entries.size, octets: total }
+      return { entries: entries.size, octets: total, evictions }
     },
   }
 }

@@ -9,6 +9,7 @@ import { type Cache, type Cached } from './cache.ts'
 import { isHopeless, type ProxyConfig, upstreamsFor } from './config.ts'
 import { type Exchange } from './exchange.ts'
 import { isLoop, traced } from './loop.ts'
+import { noProxyObserver, type ProxyEvent, type ProxyObserver } from './observer.ts'
 import { raceUpstreams } from './race.ts'
 import { openScores } from './scores.ts'
 import { aged, canonical, failureSeconds, keepSeconds, shortened } from './shape.ts'
@@ -25,6 +26,7 @@ export interface ProxyOptions {
   readonly nowSeconds: () => number
   /** Told of each reply that plain queries may get until then: ready responses are made of it. */
   readonly kept?: (cached: Cached) => void
+  readonly observer?: ProxyObserver
   readonly signal: AbortSignal
 }
 
@@ -40,40 +42,54 @@ export const prefetchShare = 0.1
  * Resolves names of no zone of ours. Rejects (the client gets SERVFAIL) when nobody answers and nothing is known.
  */
 export function openProxy(options: ProxyOptions): Forward {
-  const { config, cache, clock, nowSeconds } = options
+  const { config, cache, clock, nowSeconds, observer = noProxyObserver } = options
+  const { happened } = observer
   const resolve = coalesced(options)
   return async (packet, { transport }) => {
     const query = decodeMessage(packet)
     const [question] = query.questions
     if (question === undefined) throw new AppError('ERR_DNS_FORMAT', 'a query needs a question')
     const respond = (message: Message) => encodeReply(message, query, transport)
-    if (isLoop(query.edns, options.id)) return respond(bare(query, rcode.REFUSED))
-    if (isHopeless(config, nameKey(question.name))) return respond(bare(query, rcode.NXDOMAIN))
+    const local = (event: ProxyEvent, code: number) => {
+      happened(event)
+      return respond(bare(query, code))
+    }
+    if (isLoop(query.edns, options.id)) return local('loop', rcode.REFUSED)
+    if (isHopeless(config, nameKey(question.name))) return local('local', rcode.NXDOMAIN)
     const key = keyOf(query)
     const now = nowSeconds()
     const known = cache.get(key)
     if (known !== undefined && now < known.untilSeconds) {
       const left = known.untilSeconds - now
       // A failure to renew is told to those who wait for it.
-      if (left <= prefetchShare * (known.untilSeconds - known.bornSeconds)) resolve(key, query).catch(() => undefined)
+      if (left <= prefetchShare * (known.untilSeconds - known.bornSeconds)) {
+        resolve(key, query, 'prefetch').catch(() => undefined)
+      }
+      happened('hit')
       return respond(aged(decodeMessage(known.bytes), now - known.bornSeconds))
     }
     const stale = usableStale(known, now)
-    const fresh = await (stale === undefined ? resolve(key, query) : orLater(clock, resolve(key, query)))
+    const fresh = await (stale === undefined
+      ? resolve(key, query, 'miss')
+      : orLater(clock, resolve(key, query, 'miss')))
     if (fresh !== undefined && (stale === undefined || isUsable(fresh))) return respond(decodeMessage(fresh.bytes))
-    if (stale !== undefined) return respond(shortened(decodeMessage(stale.bytes), staleTtlSeconds))
+    if (stale !== undefined) {
+      happened('stale')
+      return respond(shortened(decodeMessage(stale.bytes), staleTtlSeconds))
+    }
+    happened('failed')
     throw new AppError('ERR_DNS_UPSTREAMS', 'no upstream answered: check --upstreams and the network')
   }
 }
 
-type Resolve = (key: string, query: Message) => Promise<Cached | undefined>
+type Resolve = (key: string, query: Message, why: 'miss' | 'prefetch') => Promise<Cached | undefined>
 
 /** Asks upstreams; who asks the same meanwhile waits for the same answer. */
 function coalesced(options: ProxyOptions): Resolve {
-  const { config, clock } = options
-  const scores = openScores()
+  const { config, clock, observer = noProxyObserver } = options
+  const scores = openScores(observer.scored)
   const inFlight = new Map<string, Promise<Cached | undefined>>()
-  const race: Resolve = async (key, query) => {
+  const race = async (key: string, query: Message) => {
     const [question] = query.questions
     if (question === undefined) return undefined
     const outgoing = upstreamQuery(query, options.id)
@@ -82,13 +98,18 @@ function coalesced(options: ProxyOptions): Resolve {
       ask: (upstream, { signal }) => askTolerant(options.exchange, { upstream, query: outgoing }, signal),
       scores,
       clock,
+      observer,
       signal: options.signal,
     })
     return reply === undefined ? undefined : keep(options, { key, message: canonical(reply, question), query })
   }
-  return (key, query) => {
+  return (key, query, why) => {
     const known = inFlight.get(key)
-    if (known !== undefined) return known
+    if (known !== undefined) {
+      if (why === 'miss') observer.happened('coalesced')
+      return known
+    }
+    observer.happened(why)
     const running = race(key, query).finally(() => inFlight.delete(key))
     inFlight.set(key, running)
     return running
@@ -148,7 +169,7 @@ function keyOf(query: Message): string {
 
 /** Keeps a reply as long as it may be, and tells whoever makes ready responses. */
 function keep(
-  { cache, nowSeconds, kept }: ProxyOptions,
+  { cache, nowSeconds, kept, observer }: ProxyOptions,
   { key, message, query }: { readonly key: string; readonly message: Message; readonly query: Message },
 ): Cached {
   const seconds = keepSeconds(message)
@@ -160,6 +181,7 @@ function keep(
   // A failure must not push out what can still be served stale.
   if (seconds === 0 || (failure && usableStale(before, born) !== undefined)) return cached
   cache.put(key, cached)
+  observer?.cached(cache.size)
   const plain = query.edns?.dnssecOk !== true && !query.checkingDisabled && !message.authenticData
   if (plain && !failure && seconds > failureSeconds) kept?.(cached)
   return cached

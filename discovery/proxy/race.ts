@@ -2,6 +2,7 @@ import { type Clock } from '../../core/base/clock.ts'
 import { rcode } from '../dns/constants.ts'
 import { type Message } from '../dns/message.ts'
 import { type Upstream } from './config.ts'
+import { noProxyObserver, type ProxyObserver } from './observer.ts'
 import { type Scores } from './scores.ts'
 
 /** Asks one upstream once, over UDP, and over TCP when the reply was truncated. Rejects when no reply comes. */
@@ -13,13 +14,13 @@ export interface RaceOptions {
   readonly ask: Ask
   readonly scores: Scores
   readonly clock: Clock
+  readonly observer?: ProxyObserver
   readonly signal: AbortSignal
 }
 
 /** How many are asked at once; all where there are fewer than three. Source: reference/dns-proxy.md, "dual dispatch". */
 const atOnce = 2
-/** Without a usable answer until then, the next ones are asked too, and later all again: packets get lost. */
-const hedgeMs = 50
+/** Without a usable answer the next ones are asked too, soon ({@link Scores.patienceMs}); all again later: packets get lost. */
 const againMs = [400, 1000] as const
 /** Then the client gets SERVFAIL, before it gives up itself. */
 export const raceLimitMs = 1800
@@ -29,7 +30,7 @@ export const raceLimitMs = 1800
  * @returns undefined when nobody answered in time
  */
 export function raceUpstreams(options: RaceOptions): Promise<Message | undefined> {
-  const { clock, scores } = options
+  const { clock, scores, observer = noProxyObserver } = options
   const upstreams = scores.order(options.upstreams, clock.monotonicMs())
   const ending = new AbortController()
   return new Promise((resolve) => {
@@ -49,24 +50,34 @@ export function raceUpstreams(options: RaceOptions): Promise<Message | undefined
       if (asked < upstreams.length) more(upstreams.length)
       else finish(fallback)
     }
+    const silent = new Set<Upstream>()
     const start = (upstream: Upstream) => {
       running++
+      silent.add(upstream)
+      observer.upstream(upstream, 'queries')
       const startedMs = clock.monotonicMs()
       options.ask(upstream, { signal: ending.signal }).then(
         (reply) => {
           if (ending.signal.aborted) return
+          silent.delete(upstream)
           const nowMs = clock.monotonicMs()
           if (isUsable(reply)) {
             scores.answered(upstream, nowMs, nowMs - startedMs)
+            observer.upstream(upstream, 'answers')
+            observer.answeredIn(upstream, nowMs - startedMs)
             finish(reply)
             return
           }
           scores.failed(upstream, nowMs)
+          observer.upstream(upstream, 'refusals')
           fallback ??= reply
           lost()
         },
         () => {
-          if (!ending.signal.aborted) scores.failed(upstream, clock.monotonicMs())
+          if (ending.signal.aborted) return
+          silent.delete(upstream)
+          scores.failed(upstream, clock.monotonicMs())
+          observer.upstream(upstream, 'errors')
           lost()
         },
       )
@@ -79,11 +90,26 @@ export function raceUpstreams(options: RaceOptions): Promise<Message | undefined
     options.signal.addEventListener('abort', abort, { once: true })
     const late = () => {
       // Silence is a failure too.
-      for (const upstream of upstreams.slice(0, asked)) scores.failed(upstream, clock.monotonicMs())
+      for (const upstream of silent) {
+        scores.failed(upstream, clock.monotonicMs())
+        observer.upstream(upstream, 'timeouts')
+      }
       abort()
     }
+    const hedge = () => {
+      if (asked >= upstreams.length) return
+      for (const upstream of silent) {
+        scores.late(upstream, clock.monotonicMs())
+        observer.upstream(upstream, 'timeouts')
+      }
+      more(upstreams.length)
+    }
     cancel.push(clock.after(raceLimitMs, late))
-    cancel.push(clock.after(hedgeMs, () => more(upstreams.length)))
+    const patienceMs = Math.max(
+      0,
+      ...upstreams.slice(0, atOnce).map((one) => scores.patienceMs(one, clock.monotonicMs())),
+    )
+    cancel.push(clock.after(patienceMs, hedge))
     for (const ms of againMs) cancel.push(clock.after(ms, () => upstreams.forEach(start)))
     more(upstreams.length <= atOnce ? upstreams.length : atOnce)
     if (upstreams.length === 0 || options.signal.aborted) finish(undefined)
