@@ -20,6 +20,7 @@ const { openServices } = await import('../services/services.ts')
 const { openStore } = await import('../store/open.ts')
 const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
 const { masterRoutes } = await import('./http/routes.ts')
+const { schedulerRoutes } = await import('./http/scheduler/routes.ts')
 const { openHttpApp, openHttpServer } = await import('./http/server.ts')
 const { openMaster } = await import('./master.ts')
 const { profileOf } = await import('./networks/profile.ts')
@@ -138,8 +139,10 @@ async function takeOffice({ flags, log, store, closers }: Ground, { leadership, 
       .map(({ definition }) => definition)
       .filter((app) => networksOf(app).includes(network))
       .map(({ id }) => id)
-  const routes = masterRoutes({ context, version: packageVersion(), advertised: () => advertised, appsOf })
-  const app = await openHttpApp([routes, services.routes])
+  const about = { context, version: packageVersion(), advertised: () => advertised }
+  const routes = masterRoutes({ ...about, appsOf })
+  const scheduler = schedulerRoutes({ ...about, driver, newId: randomUUID })
+  const app = await openHttpApp([routes, scheduler, services.routes])
   closers.push(() => app.close())
   return { handler: app.handler, services: leaderServices(context), version: () => context.keeper.version() }
 }
