@@ -31,6 +31,15 @@ export interface SoaConfig {
   readonly expireSeconds: number
 }
 
+/** How often a prefix of clients is answered over UDP; what is absent: BIND's defaults. */
+export interface RateLimitConfig {
+  readonly responsesPerSecond: number
+  readonly burst?: number
+  readonly slip?: number
+  readonly ipv4PrefixLength?: number
+  readonly ipv6PrefixLength?: number
+}
+
 /** What may differ between clusters in the names that they serve, and in how they are served. */
 export interface NamesConfig {
   /** Domain of the Mesos-DNS names. */
@@ -64,6 +73,8 @@ export interface NamesConfig {
   readonly versionText?: string
   /** A log line for each query. Costs the fast path. */
   readonly queryLog: 'off' | 'on'
+  /** Absent: clients are answered as often as they ask. Costs the fast path. */
+  readonly rateLimit?: RateLimitConfig
 }
 
 /** Domain of the names that DC/OS made for tasks, VIPs and nodes. */

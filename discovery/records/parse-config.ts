@@ -2,7 +2,14 @@ import { parseCidr } from '../../core/base/cidr.ts'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { type Name, nameOfLabels, labelsOf, parseName } from '../dns/name.ts'
-import { type AliasZone, type Audience, type IpSource, ipSources, type NamesConfig } from './config.ts'
+import {
+  type AliasZone,
+  type Audience,
+  type IpSource,
+  ipSources,
+  type NamesConfig,
+  type RateLimitConfig,
+} from './config.ts'
 
 type Json = Readonly<Record<string, unknown>>
 type Parse = (value: unknown) => unknown
@@ -23,6 +30,7 @@ const keys: Readonly<Record<string, { readonly field: keyof NamesConfig; readonl
   transfersTo: { field: 'transfersTo', parse: listOf((value) => parseCidr(text(value))) },
   versionText: { field: 'versionText', parse: text },
   queryLog: { field: 'queryLog', parse: oneOf(['off', 'on']) },
+  rateLimit: { field: 'rateLimit', parse: rateLimitOf },
 }
 
 /**
@@ -64,6 +72,28 @@ function object(value: unknown): Json {
 function text(value: unknown): string {
   if (typeof value !== 'string' || value === '') throw wrong('a text is needed')
   return value
+}
+
+/** Least and most of each key of `rateLimit`. */
+const rateRanges: Readonly<Record<string, readonly [number, number]>> = {
+  responsesPerSecond: [1, 1_000_000],
+  burst: [1, 1_000_000],
+  slip: [0, 10],
+  ipv4PrefixLength: [1, 32],
+  ipv6PrefixLength: [1, 128],
+}
+
+function rateLimitOf(value: unknown): RateLimitConfig {
+  const given = object(value)
+  for (const [key, number] of Object.entries(given)) {
+    const [least, most] = rateRanges[key] ?? [Number.NaN, Number.NaN]
+    if (!(Number.isInteger(number) && Number(number) >= least && Number(number) <= most)) {
+      throw wrong(`"${key}": there are ${Object.keys(rateRanges).join(', ')}, whole numbers in their ranges`)
+    }
+  }
+  const { responsesPerSecond } = given
+  if (typeof responsesPerSecond !== 'number') throw wrong('responsesPerSecond is missing')
+  return { ...given, responsesPerSecond }
 }
 
 function seconds(value: unknown): number {

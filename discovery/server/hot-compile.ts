@@ -1,7 +1,7 @@
 import { decodeMessage, type Message } from '../dns/message.ts'
 import { nameKey } from '../dns/name.ts'
 import { rcode } from '../dns/constants.ts'
-import { answer, type AnswerContext } from './answer.ts'
+import { answer, type AnswerContext, refuse } from './answer.ts'
 import { type HotEntry } from './hot-store.ts'
 import { type ZoneReader } from './zone-store.ts'
 
@@ -21,7 +21,9 @@ export function compileHotEntry(
   const bare = bareQuery(packet)
   const make = (rotation: number) => {
     const { zones, recursion } = options
-    const outcome = answer(bare, { zones, recursion, rotation, transport: 'tcp' })
+    const context: AnswerContext = { zones, recursion, rotation, transport: 'tcp' }
+    const first = answer(bare, context)
+    const outcome = first.kind === 'foreign' ? refuse(first.query, context, rcode.REFUSED) : first
     return outcome.kind === 'reply' ? outcome.bytes : undefined
   }
   const first = make(0)

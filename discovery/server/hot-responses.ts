@@ -38,16 +38,32 @@ export function openHotResponses(buffers: HotBuffers, nowSeconds: () => number):
       return length === 0 ? undefined : { bytes: request.out.slice(0, length), rcode: reader.lastRcode() }
     },
     remember: (packet, { zones, recursion }, outcome) => {
-      if (outcome.kind !== 'reply' || outcome.period === undefined) return
-      if (outcome.rcode !== rcode.NOERROR && !(outcome.rcode === rcode.NXDOMAIN && askedTwice(packet))) return
+      const found = keepable(outcome, recursion)
+      if (found === undefined || (found.code !== rcode.NOERROR && !askedTwice(packet))) return
       if ((packet[2] ?? 0) & 0x78 || packet[5] !== 1) return
-      const entry = compileHotEntry(packet, { zones, recursion, period: outcome.period })
-      if (entry !== undefined) store.put(entry)
+      const entry = compileHotEntry(packet, { zones, recursion, period: found.period })
+      if (entry?.rcode === found.code) store.put(entry)
     },
     keep: (entry) => {
       store.put(entry)
     },
   }
+}
+
+/**
+ * What of an outcome stays so until the zones change. A name of no zone is refused where nothing is forwarded; SERVFAIL is
+ * said of zones that nothing is known of yet: both end when a zone is added, upon which all is forgotten.
+ */
+function keepable(
+  outcome: Answer,
+  recursion: AnswerContext['recursion'],
+): { readonly code: number; readonly period: number } | undefined {
+  if (outcome.kind === 'foreign') return recursion === 'none' ? { code: rcode.REFUSED, period: 1 } : undefined
+  if (outcome.kind === 'drop') return undefined
+  const { rcode: code, period } = outcome
+  if (code === rcode.SERVFAIL || code === rcode.REFUSED) return { code, period: 1 }
+  const kept = code === rcode.NOERROR || code === rcode.NXDOMAIN
+  return kept && period !== undefined ? { code, period } : undefined
 }
 
 /** True when a packet like this (but for its id) came before, as far as is remembered. */

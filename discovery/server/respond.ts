@@ -22,8 +22,15 @@ export interface ServerObserver {
   dropped(event: { readonly transport: 'udp' | 'tcp'; readonly reason: DropReason }): void
 }
 
-/** Why something got no answer. */
-export type DropReason = 'not-a-query' | 'send-failed' | 'slow-client' | 'too-many-connections' | 'overload'
+/** Why something got no answer; `rate-truncated`: only that it is to come again over TCP. */
+export type DropReason =
+  | 'not-a-query'
+  | 'send-failed'
+  | 'slow-client'
+  | 'too-many-connections'
+  | 'overload'
+  | 'rate-limited'
+  | 'rate-truncated'
 
 /** What the listeners share. */
 export interface ResponderOptions {

@@ -4,7 +4,8 @@ import { type Ip } from '../../core/base/ip.ts'
 import { makeResponder, type Responder, type ResponderOptions } from './respond.ts'
 import { defaultTcpLimits, openTcpListener, type TcpLimits } from './tcp.ts'
 import { type Transfer } from './transfer.ts'
-import { type Listener, openUdpListener } from './udp.ts'
+import { makeRateLimiter, type RateLimit } from './rate-limit.ts'
+import { type Listener, openUdpListener, type UdpLimit } from './udp.ts'
 
 /** A DNS server over some zones. */
 export interface DnsServerOptions extends ResponderOptions {
@@ -18,6 +19,8 @@ export interface DnsServerOptions extends ResponderOptions {
   readonly transports?: 'both' | 'tcp'
   /** What answers; absent: made from the other options. */
   readonly respond?: Responder
+  /** How often a client is answered over UDP; absent: as often as it asks. */
+  readonly rateLimit?: RateLimit
   /** Zone transfers over TCP; absent: refused. */
   readonly transfer?: Transfer
 }
@@ -39,10 +42,11 @@ const portAttempts = 20
 export async function openDnsServer(options: DnsServerOptions): Promise<DnsServer> {
   const respond = options.respond ?? makeResponder(options)
   const opened: Listener[] = []
+  const limit = openLimit(options)
   const endpoints: { readonly address: Ip; readonly port: number }[] = []
   try {
     for (const address of options.addresses) {
-      const listeners = await openListeners({ ...options, address, respond })
+      const listeners = await openListeners({ ...options, ...limit, address, respond })
       opened.push(...listeners)
       endpoints.push({ address, port: listeners[0].port })
     }
@@ -59,8 +63,15 @@ export async function openDnsServer(options: DnsServerOptions): Promise<DnsServe
   }
 }
 
+/** One for all addresses: a client is one client, wherever it asks. */
+function openLimit({ rateLimit, clock = systemClock }: DnsServerOptions): { readonly limit?: UdpLimit } {
+  if (rateLimit === undefined) return {}
+  const limiter = makeRateLimiter(rateLimit)
+  return { limit: (client) => limiter(client, clock.monotonicMs()) }
+}
+
 async function openListeners(
-  options: DnsServerOptions & { readonly address: Ip; readonly respond: Responder },
+  options: DnsServerOptions & { readonly address: Ip; readonly respond: Responder; readonly limit?: UdpLimit },
 ): Promise<readonly [Listener, ...Listener[]]> {
   const limits = { ...defaultTcpLimits, ...options.tcp }
   const clock = options.clock ?? systemClock

@@ -1,7 +1,8 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
-import { type Ip, ipFamily } from '../../core/base/ip.ts'
+import { type Ip, ipFamily, parseIp } from '../../core/base/ip.ts'
+import { type RateVerdict, truncatedReply } from './rate-limit.ts'
 import { type Responder, type ResponderOptions } from './respond.ts'
 
 /** A bound listener. */
@@ -16,9 +17,17 @@ const maxWaiting = 10_000
 /** Room for a burst while the thread is busy; the kernel gives less where `net.core.rmem_max` is lower. */
 const recvBufferSize = 1 << 20
 
+/** Whether a client is answered now. */
+export type UdpLimit = (client: Ip) => RateVerdict
+
 /** Answers datagrams on one address. @throws ERR_DNS_LISTEN when the address can't be bound */
 export async function openUdpListener(
-  options: ResponderOptions & { readonly address: Ip; readonly port: number; readonly respond: Responder },
+  options: ResponderOptions & {
+    readonly address: Ip
+    readonly port: number
+    readonly respond: Responder
+    readonly limit?: UdpLimit
+  },
 ): Promise<Listener> {
   const { address, respond, log, observer } = options
   const socket = createSocket(
@@ -35,6 +44,12 @@ export async function openUdpListener(
   socket.on('message', (packet, from) => {
     // Port 0 can't be answered, and sending to it throws.
     if (from.port === 0 || waiting >= maxWaiting) return
+    const verdict = options.limit?.(parseIp(from.address.replace(/%.*/, ''))) ?? 'answer'
+    if (verdict !== 'answer') {
+      observer?.dropped({ transport: 'udp', reason: verdict === 'drop' ? 'rate-limited' : 'rate-truncated' })
+      if (verdict === 'truncate') send(truncatedReply(packet), from.port, from.address)
+      return
+    }
     const response = respond(packet, { transport: 'udp', signal: closing.signal })
     if (!(response instanceof Promise)) return send(response, from.port, from.address)
     waiting++

@@ -17,6 +17,7 @@ import { openProxy } from '../proxy/proxy.ts'
 import { emptyCluster } from '../records/cluster.ts'
 import { namesConfig } from '../records/config.ts'
 import { logQueries } from '../server/query-log.ts'
+import { rateLimit } from '../server/rate-limit.ts'
 import { type Forward, makeResponder, monotonicSeconds } from '../server/respond.ts'
 import { openDnsServer } from '../server/server.ts'
 import { makeTransfer } from '../server/transfer.ts'
@@ -116,9 +117,10 @@ async function openServers({ options, stage, signal, opened }: Ground): Promise<
   const responder = makeResponder(common)
   const respond = names.queryLog === 'on' ? logQueries(responder, log, () => performance.now()) : responder
   const transfer = makeTransfer(zones, names.transfersTo)
+  const limited = names.rateLimit === undefined ? {} : { rateLimit: rateLimit(names.rateLimit) }
   const dns: Place[] = []
   for (const { address, port } of listen) {
-    const server = await openDnsServer({ ...common, respond, transfer, addresses: [address], port })
+    const server = await openDnsServer({ ...common, ...limited, respond, transfer, addresses: [address], port })
     opened.push(server)
     dns.push(...server.endpoints)
   }

@@ -49,8 +49,9 @@ const portAttempts = 20
  * @throws ERR_DNS_LISTEN when an address can't be bound; ERR_DNS_THREAD when a thread does not start; nothing stays then
  */
 export async function openDnsThreads(options: DnsThreadsOptions): Promise<DnsThreads> {
-  // The fast way tells nobody what was asked.
-  const plain = options.udp === 'dgram' || options.config.queryLog === 'on'
+  // The fast way tells nobody what was asked, and counts no clients.
+  const { queryLog, rateLimit } = options.config
+  const plain = options.udp === 'dgram' || queryLog === 'on' || rateLimit !== undefined
   const udp = plain ? undefined : udpCalls(options)
   for (let attempt = 1; ; attempt++) {
     try {

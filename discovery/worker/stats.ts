@@ -7,7 +7,15 @@ import { type DropReason, type ServerObserver } from '../server/respond.ts'
  */
 export type ThreadStats = Float64Array
 
-const reasons: readonly DropReason[] = ['not-a-query', 'send-failed', 'slow-client', 'too-many-connections', 'overload']
+const reasons: readonly DropReason[] = [
+  'not-a-query',
+  'send-failed',
+  'slow-client',
+  'too-many-connections',
+  'overload',
+  'rate-limited',
+  'rate-truncated',
+]
 const codes = 17
 const transports = ['udp', 'tcp'] as const
 const dropsAt = transports.length * codes

@@ -21,6 +21,7 @@ import {
   type Responder,
   type ServerObserver,
 } from '../../server/respond.ts'
+import { rateLimit } from '../../server/rate-limit.ts'
 import { openDnsServer } from '../../server/server.ts'
 import { makeTransfer } from '../../server/transfer.ts'
 import { openNamesZones } from '../../zones.ts'
@@ -103,6 +104,7 @@ async function run(): Promise<void> {
     port,
     transports,
     transfer: makeTransfer(zones, transfersTo),
+    ...(data.config.rateLimit === undefined ? {} : { rateLimit: rateLimit(data.config.rateLimit) }),
   })
   const endUdp = data.udp === 'hot' ? answerUdp({ respond, observer, signal: closing.signal }) : () => undefined
   parentPort?.on('message', (order: Order) => {
