@@ -10,6 +10,7 @@ import { type IdentityFile } from './identity.ts'
 import { type AgentPaths, containerPaths } from './paths.ts'
 import { foldRecord, isForgettable, latestStatus, type TaskRecord } from './record.ts'
 import { recoverTask } from './recovery.ts'
+import { type ReservationFile } from './reservations.ts'
 import { removeOldSandboxes } from './sandboxes.ts'
 import { AgentTaskRunner, type TaskDependencies } from './task.ts'
 import { openUpdates, type UpdateSender } from './updates.ts'
@@ -24,7 +25,9 @@ export interface AgentOptions
   readonly identity: IdentityFile
   /** Called once; ends of containers are told to `onExit`. */
   readonly openContainerizer: (onExit: (exit: ContainerExit) => void) => Containerizer
-  readonly node: Pick<Registration, 'nodeName' | 'resources' | 'attributes'>
+  readonly node: Pick<Registration, 'nodeName' | 'resources' | 'reserved' | 'attributes'>
+  /** Absent: masters may reserve nothing here. */
+  readonly reservations?: ReservationFile
   /** Of the machine's present run: /proc/sys/kernel/random/boot_id. */
   readonly bootId: string
 }
@@ -76,12 +79,13 @@ export class Agent {
 
   /** What this agent says of itself now. */
   registration(): Registration {
-    const { identity, node, underlay, bootId } = this.#options
+    const { identity, node, underlay, bootId, reservations } = this.#options
+    const kept = reservations?.kept() ?? []
     const { agentId, highestTerm } = identity.current()
     const tasks = [...this.#tasks.values()]
       .filter(({ record }) => !isForgettable(record))
       .map(({ record }) => ({ frameworkId: record.frameworkId, info: record.info, latest: latestStatus(record) }))
-    return { ...node, underlay, bootId, highestTerm, tasks, ...(agentId === undefined ? {} : { agentId }) }
+    return { ...node, kept, underlay, bootId, highestTerm, tasks, ...(agentId === undefined ? {} : { agentId }) }
   }
 
   /** Obeys a command, unless a later leader than its sender has been heard. */
@@ -104,6 +108,9 @@ export class Agent {
         break
       case 'acknowledge':
         this.#tasks.get(command.taskId)?.acknowledge(command.uuid)
+        break
+      case 'reservations':
+        this.#reserve(command)
         break
       case 'ping':
         this.#options.session.send({ kind: 'pong' })
@@ -169,6 +176,19 @@ export class Agent {
       log.warn({ error: errorMessage(error) }, 'can not remove old sandboxes')
     }
     clock.after(sandboxSweepMs, () => this.#sweepSandboxes())
+  }
+
+  #reserve({ reserved, destroyed }: Extract<AgentCommand, { readonly kind: 'reservations' }>): void {
+    const { reservations, session, log } = this.#options
+    let problem = reservations === undefined ? 'this agent keeps no reservations' : ''
+    try {
+      reservations?.keep(reserved, destroyed)
+      log.info({ reservations: reserved.length, destroyed: destroyed.length }, 'reservations kept')
+    } catch (error) {
+      problem = errorMessage(error)
+      log.error({ error: problem }, 'can not keep the reservations')
+    }
+    session.send({ kind: 'reservations-kept', problem })
   }
 
   #kill(taskId: TaskId, graceMs: number): void {

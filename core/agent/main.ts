@@ -19,6 +19,7 @@ import { type MasterSession } from './messages.ts'
 import { openContainerNetwork } from './network.ts'
 import { type AgentFlags, parseAgentFlags } from './options.ts'
 import { agentPaths } from './paths.ts'
+import { openReservations } from './reservations.ts'
 
 async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: Logger; signal: AbortSignal }) {
   mkdirSync(flags.stateDir, { recursive: true, mode: 0o711 })
@@ -32,7 +33,13 @@ async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: L
     session,
     clock: systemClock,
     identity: openIdentity(paths.identity),
-    node: { nodeName: flags.nodeName, resources: flags.resources, attributes: flags.attributes },
+    reservations: openReservations(paths),
+    node: {
+      nodeName: flags.nodeName,
+      resources: flags.resources,
+      reserved: flags.reserved,
+      attributes: flags.attributes,
+    },
     underlay: flags.underlay,
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     ...(flags.dns.length === 0 ? {} : { hostDns: { nameservers: flags.dns, search: [], options: [] } }),

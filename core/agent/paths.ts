@@ -17,6 +17,10 @@ export interface AgentPaths {
   readonly netns: string
   /** Working directories with `stdout` and `stderr`; they outlive their tasks. */
   readonly sandboxes: string
+  /** What is reserved here, as a master last told it. */
+  readonly reservations: string
+  /** Directories of persistent volumes: `roles/ROLE/ID`. */
+  readonly volumes: string
 }
 
 /** Paths of one container. */
@@ -44,6 +48,8 @@ export function agentPaths(stateDir: string): AgentPaths {
     runtime: join(stateDir, 'runtime'),
     netns: join(stateDir, 'netns'),
     sandboxes: join(stateDir, 'sandboxes'),
+    reservations: join(stateDir, 'reservations'),
+    volumes: join(stateDir, 'volumes'),
   }
 }
 

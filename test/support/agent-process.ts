@@ -34,7 +34,7 @@ echo '{"cniVersion":"1.0.0","ips":[{"address":"192.0.2.7/32"}],"dns":{"nameserve
 export interface AgentBench {
   readonly stateDir: string
   /** Starts an agent that talks to that master; `stateMb`: its state is in memory, that large, and seen by it alone. */
-  start(master: string, options?: { readonly stateMb?: number }): ChildProcess
+  start(master: string, options?: { readonly stateMb?: number; readonly underlay?: string }): ChildProcess
   /** The calls of the plugin so far. */
   cniCalls(): readonly string[]
   /** Everything of ours that the machine still has: mounts, control groups, processes, files; waits for it to be nothing. */
@@ -63,9 +63,9 @@ export function makeAgentBench(): AgentBench {
     writeFileSync(join(conf, `${name}.conflist`), JSON.stringify(list))
   }
   const agents: ChildProcess[] = []
-  const start = (master: string, { stateMb }: { readonly stateMb?: number } = {}) => {
+  const start: AgentBench['start'] = (master, { stateMb, underlay = '127.0.0.1' } = {}) => {
     const flags = [
-      ...['--state-dir', stateDir, '--node-name', 'bench', '--underlay', '127.0.0.1', '--master', master],
+      ...['--state-dir', stateDir, '--node-name', 'bench', '--underlay', underlay, '--master', master],
       ...['--resources', 'cpus:2;mem:1024;disk:100;ports:[31000-31999]', '--cni-bin-dir', bin, '--cni-conf-dir', conf],
     ]
     const mount = `mount -t tmpfs -o size=${stateMb}m none ${stateDir} && exec "$@"`

@@ -3,7 +3,8 @@ import { ociSpec, findUser, commandArgv, type SpecInput } from '../../core/agent
 import { containerHostname, hostsText, resolvConfText } from '../../core/agent/containerizer/files.ts'
 import { type ContainerFinding } from '../../core/agent/containerizer/containerizer.ts'
 import { initialHealth, stepHealth } from '../../core/agent/health/step.ts'
-import { parseAgentFlags, parseAttributes, parseResources } from '../../core/agent/options.ts'
+import { parseAgentFlags, parseAttributes } from '../../core/agent/options.ts'
+import { parseOwnResources } from '../../core/agent/resource-flags.ts'
 import { foldRecord, isForgettable, latestStatus, type TaskEvent } from '../../core/agent/record.ts'
 import { recoverTask } from '../../core/agent/recovery.ts'
 import { endOfContainer, endOfLaunch } from '../../core/agent/end-status.ts'
@@ -339,13 +340,21 @@ t.test('sandboxes', async (t) => {
 })
 
 t.test('options', async (t) => {
-  t.same(parseResources('cpus:2.5;mem:1024;disk:4096;ports:[31000-31999,32001-32002]'), {
+  t.same(parseOwnResources('cpus:2.5;mem:1024;disk:4096;ports:[31000-31999,32001-32002]').resources, {
     ...{ cpuMillis: 2500, memMb: 1024, diskMb: 4096 },
     ports: [
       { begin: 31000, end: 31999 },
       { begin: 32001, end: 32002 },
     ],
   })
+  const web = { kind: 'static', role: 'web/a', resources: { cpuMillis: 1000, memMb: 0, diskMb: 7, ports: [] } }
+  const some = 'cpus(web/a):1;cpus:2;disk(web/a):7;mem:64'
+  t.match(parseOwnResources(some), { resources: { cpuMillis: 3000, diskMb: 7 }, reserved: [web] })
+  t.match(parseOwnResources(some, 'slave_public').reserved, [
+    web,
+    { role: 'slave_public', resources: { cpuMillis: 2000, memMb: 64 } },
+  ])
+  t.same(parseOwnResources('cpus:1', '*').reserved, [])
   t.same(parseAttributes('rack:a;zone:b:c'), { rack: 'a', zone: 'b:c' })
   const good = {
     ...{ 'state-dir': '/s/', 'node-name': 'n1', underlay: '192.0.2.1', master: '192.0.2.9:5050,192.0.2.8:5050' },
@@ -372,6 +381,7 @@ t.test('options', async (t) => {
       { master: 'host' },
       { master: 'a:1,b' },
     ],
+    ...[{ resources: 'cpus(a b):1' }, { 'default-role': '../x' }, { resources: 'cpus(:1' }],
     ...[{ resources: 'gpus:1' }, { resources: 'cpus:many' }, { resources: 'ports:1-2' }, { resources: 'ports:[9-1]' }],
     ...[
       { resources: 'ports:[0-70000]' },

@@ -1,9 +1,11 @@
 import { chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { resolve } from 'node:path'
 import { type AgentPaths, type ContainerPaths, containerPaths } from '../paths.ts'
+import { taskVolumes } from '../reservations.ts'
 import { type ContainerRequest } from './containerizer.ts'
 import { containerHostname, hostsText, resolvConfText } from './files.ts'
-import { type FileMount, findUser, type HostView, ociSpec } from './spec.ts'
+import { type FileMount, findUser, type HostView, ociSpec, sandboxMount } from './spec.ts'
 
 /** What is the same for all containers of an agent, and this one's group. */
 export interface BundleOptions {
@@ -20,7 +22,8 @@ export function writeBundle(options: BundleOptions, request: ContainerRequest): 
   mkdirSync(own.root, { recursive: true, mode: 0o700 })
   mkdirSync(own.sandbox, { recursive: true, mode: 0o755 })
   const { uid, gid } = findUser(info.command.user, options.host.passwd)
-  if (uid !== 0) chownSync(own.sandbox, uid, gid)
+  const volumes = taskVolumes(options.paths.volumes, info)
+  for (const path of uid === 0 ? [] : [own.sandbox, ...volumes.map(({ source }) => source)]) chownSync(path, uid, gid)
   const name = network.kind === 'host' ? hostname() : containerHostname(containerId)
   const address = network.kind === 'host' ? undefined : network.addresses[0]
   const spec = ociSpec({
@@ -32,6 +35,10 @@ export function writeBundle(options: BundleOptions, request: ContainerRequest): 
     netns: network.kind === 'host' ? '/proc/self/ns/net' : network.netns,
     ...(address === undefined ? {} : { address }),
     files: writeNetworkFiles(own, name, network),
+    volumes: volumes.map(({ source, containerPath }) => ({
+      source,
+      destination: resolve(sandboxMount, containerPath),
+    })),
   })
   writeFileSync(own.spec, JSON.stringify(spec), { mode: 0o600 })
   return own

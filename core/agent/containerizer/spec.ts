@@ -63,6 +63,8 @@ export interface SpecInput {
   readonly netns: string
   readonly address?: Ip
   readonly files: readonly FileMount[]
+  /** Directories of persistent volumes, writable. */
+  readonly volumes?: readonly FileMount[]
   readonly cgroupPath: string
   /** `none`: the machine lets us make no cgroups. */
   readonly limits: 'cgroup' | 'none'
@@ -180,7 +182,7 @@ function environment(input: SpecInput): Readonly<Record<string, string>> {
 }
 
 /** Order: a mount point must lie in what was mounted before it. */
-function mounts({ host, sandbox, files, limits }: SpecInput): readonly OciMount[] {
+function mounts({ host, sandbox, files, volumes = [], limits }: SpecInput): readonly OciMount[] {
   // Group tty; a user namespace of an unprivileged user has no such group.
   const terminals = limits === 'cgroup' ? ['mode=0620', 'gid=5'] : ['mode=0620']
   const visible = (path: string) => host.directories.some((top) => path === top || path.startsWith(`${top}/`))
@@ -199,6 +201,7 @@ function mounts({ host, sandbox, files, limits }: SpecInput): readonly OciMount[
     ...host.scratch.map((path) => memory(path, 'nodev', 'mode=1777')),
     ...host.hidden.filter(visible).map((path) => memory(path, 'nodev', 'ro', 'mode=000', 'size=4k')),
     bind(sandbox, sandboxMount, 'rw'),
+    ...volumes.map(({ source, destination }) => bind(source, destination, 'rw')),
     ...files.map(({ source, destination }) => bind(source, destination, 'ro')),
   ]
 }
