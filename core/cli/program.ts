@@ -44,6 +44,8 @@ function addClusterCommands(program: Command): void {
     .command('up')
     .description('start a cluster on this machine: simulated hosts in network namespaces')
     .option('--agents <n>', 'how many agents', '3')
+    .option('--masters <n>', 'how many masters: 1, or 3 or 5 with a store that they share', '1')
+    .option('--store <kind>', 'what masters keep their registry in: sqlite, redis or zookeeper', 'sqlite')
     .option('--port <n>', 'port of the API on 127.0.0.1; 0: any free one', '5050')
     .option('-d, --detach', 'leave it running in the background', false)
     .option('--sample', 'deploy a sample application and show what it got', false)
@@ -188,6 +190,12 @@ function addNetworkCommands(program: Command): void {
     .argument('<name>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/node.ts')).removeNode))
+  program
+    .command('master')
+    .description('masters of the cluster: list')
+    .command('list')
+    .description('who leads, in which term, and who stands by')
+    .action(lazy(async () => (await import('./commands/master.ts')).listMasters))
   const network = program.command('network').description('virtual networks: list, show, create, remove')
   network.command('list').action(lazy(async () => (await import('./commands/network.ts')).listNetworks))
   network

@@ -3,6 +3,7 @@ import { parseDirectRouting } from '../../../networking/node/options.ts'
 import { type GlobalOptions } from '../program.ts'
 import { sampleNetworks } from '../sample/apps.ts'
 import { type LocalCluster, startCluster } from '../up/cluster.ts'
+import { type StoreKind, storeKinds } from '../up/store-server.ts'
 import { sampleReport } from '../up/report.ts'
 import { isAlive, readClusterRecord } from '../up/record.ts'
 import { deploySample } from '../up/sample.ts'
@@ -18,19 +19,24 @@ export interface UpOptions extends GlobalOptions {
   readonly sample: boolean
   readonly verify: boolean
   readonly directRouting: string
+  readonly masters: string
+  readonly store: string
 }
 
 /** `weft up`: runs until Ctrl-C, or returns at once when detached, or after the checks with --verify. */
 export async function up(options: UpOptions): Promise<void> {
   requireRoot('up')
   const agents = parseCount('--agents', options.agents, 1, 200)
+  const masters = parseCount('--masters', options.masters, 1, 5)
+  const store = parseStore(options.store)
   const port = parseCount('--port', options.port, 0, 65_535)
   refuseSecond(options.cluster)
   if (options.detach && !isDetachedChild()) return detach(process.argv)
   const started = performance.now()
   const progress = (text: string) => tell(`[${((performance.now() - started) / 1000).toFixed(1)} s] ${text}`)
   const directRouting = parseDirectRouting(options.directRouting)
-  const settings = { name: options.cluster, agents, port, networks: sampleNetworks, directRouting, progress }
+  const size = { name: options.cluster, agents, masters, ...(store === undefined ? {} : { store }) }
+  const settings = { ...size, port, networks: sampleNetworks, directRouting, progress }
   if (options.verify) {
     process.exitCode = (await verify(settings, options)) ? 0 : 1
     return
@@ -76,6 +82,14 @@ function parseCount(option: string, text: string, min: number, max: number): num
   const value = Number(text)
   if (/^\d+$/.test(text) && value >= min && value <= max) return value
   throw new AppError('ERR_CLI_USAGE', `${option} takes a whole number from ${min} to ${max}, not "${text}"`)
+}
+
+/** SQLite is no server: undefined. */
+function parseStore(text: string): StoreKind | undefined {
+  if (text === 'sqlite') return undefined
+  const kind = storeKinds.find((each) => each === text)
+  if (kind !== undefined) return kind
+  throw new AppError('ERR_CLI_USAGE', `--store is sqlite, ${storeKinds.join(' or ')}, not "${text}"`)
 }
 
 function tell(text: string): void {

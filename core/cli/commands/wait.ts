@@ -28,13 +28,8 @@ export async function waitForDeployment(api: Api, id: string): Promise<void> {
   const aborter = new AbortController()
   const timer = setTimeout(() => aborter.abort(new Error('time-out')), limitMs)
   try {
-    const stream = events(api, aborter.signal)
-    const first = stream.next() // subscribed before the list is read, so that no end is missed
-    if (!(await isDeploying(api, id))) return await converge(api)
-    for (let event = await first; !event.done; event = await stream.next()) {
-      if (event.value['id'] === id && String(event.value['eventType']).startsWith('deployment_success')) break
-      if (event.value['id'] === id && event.value['eventType'] === 'deployment_failed') throw await stuck(api, id)
-      if (!(await isDeploying(api, id))) break
+    while ((await follow(api, id, aborter.signal)) === 'stream-ended') {
+      // the master that had the stream has gone: the next one goes on with the deployment
     }
     await converge(api)
   } catch (error) {
@@ -44,6 +39,21 @@ export async function waitForDeployment(api: Api, id: string): Promise<void> {
     clearTimeout(timer)
     aborter.abort()
   }
+}
+
+/** @throws ERR_CLI_DEPLOYMENT when it failed */
+async function follow(api: Api, id: string, signal: AbortSignal): Promise<'done' | 'stream-ended'> {
+  const stream = events(api, signal)
+  const next = () => stream.next().catch(() => undefined) // a broken stream
+  const first = next() // subscribed before the list is read, so that no end is missed
+  if (!(await isDeploying(api, id))) return 'done'
+  for (let event = await first; event !== undefined && !event.done; event = await next()) {
+    if (event.value['id'] === id && String(event.value['eventType']).startsWith('deployment_success')) return 'done'
+    if (event.value['id'] === id && event.value['eventType'] === 'deployment_failed') throw await stuck(api, id)
+    if (!(await isDeploying(api, id))) return 'done'
+  }
+  signal.throwIfAborted()
+  return 'stream-ended'
 }
 
 async function isDeploying(api: Api, id: string): Promise<boolean> {

@@ -9,9 +9,10 @@ import { openNative } from '../../../networking/netlink/native.ts'
 import { type Api, isRecord, openApi } from '../api.ts'
 import { makeHosts } from './hosts.ts'
 import { type ClusterLayout, clusterLayout, type ClusterSize } from './layout.ts'
-import { hostDaemons } from './processes.ts'
+import { hostDaemons, storeDaemon } from './processes.ts'
 import { type ProcessRecord, recordProcess, writeClusterRecord } from './record.ts'
 import { recordsOf } from './sample.ts'
+import { type StoreKind } from './store-server.ts'
 import { Supervisor } from './supervisor.ts'
 import { sweepCluster } from './sweep.ts'
 
@@ -28,6 +29,8 @@ export interface LocalCluster {
 /** What a local cluster is made of. */
 export interface LocalClusterOptions extends ClusterSize {
   readonly port: number
+  /** What several masters share; absent: SQLite, which only one master can have. */
+  readonly store?: StoreKind
   readonly networks: readonly string[]
   /** What the node daemons are given; absent: auto. */
   readonly directRouting?: DirectRouting
@@ -41,6 +44,7 @@ const startLimitMs = 60_000
 /** Starts a local cluster. What an earlier one of the same name left after a crash is swept first. */
 export async function startCluster(options: LocalClusterOptions): Promise<LocalCluster> {
   const { progress } = options
+  refuseSharedSqlite(options)
   const layout = clusterLayout(options)
   await sweepCluster(options.name)
   const listener = await listenLocally(options.port)
@@ -58,9 +62,12 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
     record(layout, api.url, [])
     progress(`making ${layout.hosts.length} simulated hosts (network namespaces weft-${layout.name}-*)`)
     await makeHosts(layout)
-    progress(`starting ${layout.hosts.length * 2} daemons`)
+    const store = options.store === undefined ? undefined : storeDaemon(layout, options.store)
+    if (store !== undefined) supervisor.start(store)
+    progress(`starting ${layout.hosts.length * 2} daemons${store === undefined ? '' : ` and ${options.store}`}`)
     const daemonOptions = {
       apiFd: listener.fd,
+      ...(store === undefined ? {} : { store: store.url }),
       networks: options.networks,
       ipVersions: machineIpVersions(),
       directRouting: options.directRouting ?? 'auto',
@@ -70,12 +77,25 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
       for (const daemon of hostDaemons(layout, host, daemonOptions)) supervisor.start(daemon)
     }
     await everyoneThere(layout, api)
-    progress(`all nodes are there: API on ${api.url}`)
+    progress(`all nodes are there: API on ${api.url}${await leaderText(api, layout)}`)
     return { layout, api, stop, stopHost: (name) => supervisor.stopHost(name) }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** @throws ERR_CLI_USAGE */
+function refuseSharedSqlite({ masters = 1, store }: LocalClusterOptions): void {
+  if (masters === 1 || store !== undefined) return
+  const advice = '--store redis or --store zookeeper starts a server that they can'
+  throw new AppError('ERR_CLI_USAGE', `${masters} masters can't share SQLite, which one process holds: ${advice}`)
+}
+
+async function leaderText(api: Api, { hosts }: ClusterLayout): Promise<string> {
+  if (hosts.filter(({ kind }) => kind === 'master').length === 1) return ''
+  const leader = (await recordsOf(api, '/weft/v1/masters', 'masters')).find(({ role }) => role === 'leader')
+  return `; ${String(leader?.['node'])} leads`
 }
 
 async function removeCluster(supervisor: Supervisor, listener: ListeningSocket, name: string): Promise<void> {
@@ -85,9 +105,16 @@ async function removeCluster(supervisor: Supervisor, listener: ListeningSocket, 
 }
 
 function record(layout: ClusterLayout, api: string, processes: readonly ProcessRecord[]): void {
-  const agents = layout.hosts.filter(({ kind }) => kind === 'agent').length
+  const count = (wanted: 'agent' | 'master') => layout.hosts.filter(({ kind }) => kind === wanted).length
   const supervisor = recordProcess('supervisor', process.pid)
-  writeClusterRecord({ name: layout.name, agents, api, supervisor, processes: [...processes] })
+  writeClusterRecord({
+    name: layout.name,
+    agents: count('agent'),
+    masters: count('master'),
+    api,
+    supervisor,
+    processes: [...processes],
+  })
 }
 
 /** A socket that listens on 127.0.0.1, for another process to accept from. */
@@ -153,7 +180,7 @@ async function everyoneThere(layout: ClusterLayout, api: Api): Promise<void> {
     const nodes = await nodesOf(api)
     const missing = wanted.filter(
       ({ name, kind }) =>
-        !nodes.some((node) => node.name === name && node.programmed && (kind === 'master' || node.agent)),
+        !nodes.some((node) => node.name === name && node.programmed && (kind === 'master' ? node.master : node.agent)),
     )
     if (missing.length === 0) return
     if (systemClock.monotonicMs() > deadline) {
@@ -170,14 +197,33 @@ async function everyoneThere(layout: ClusterLayout, api: Api): Promise<void> {
 interface NodeReadiness {
   readonly name: string
   readonly agent: boolean
+  /** It leads, or stands by and follows. */
+  readonly master: boolean
   /** Its node daemon has programmed something: then it also answers names. */
   readonly programmed: boolean
 }
 
+/** None while no master leads: then the answer is 503. */
 async function nodesOf(api: Api): Promise<readonly NodeReadiness[]> {
+  try {
+    return await readNodes(api)
+  } catch (error) {
+    if (hasCode(error, 'ERR_CLI_REFUSED')) return []
+    throw error
+  }
+}
+
+async function readNodes(api: Api): Promise<readonly NodeReadiness[]> {
+  const masters = await recordsOf(api, '/weft/v1/masters', 'masters')
+  const here = new Set(masters.filter(({ connected }) => connected === true).map(({ node }) => String(node)))
   return (await recordsOf(api, '/weft/v1/nodes', 'nodes')).map((node) => {
     const daemon = isRecord(node['daemon']) ? node['daemon'] : {}
     const programmed = daemon['connected'] === true && Number(daemon['appliedVersion']) > 0
-    return { name: String(node['name']), agent: typeof node['agentId'] === 'string', programmed }
+    return {
+      name: String(node['name']),
+      agent: typeof node['agentId'] === 'string',
+      master: here.has(String(node['name'])),
+      programmed,
+    }
   })
 }

@@ -22,12 +22,16 @@ export interface ClusterLayout {
   readonly hosts: readonly HostLayout[]
   readonly underlayLength: number
   readonly grpcPort: number
+  /** Of the masters' HTTP interface on their own addresses. */
+  readonly httpPort: number
 }
 
 /** What `weft up` was asked for. */
 export interface ClusterSize {
   readonly name: string
   readonly agents: number
+  /** Absent: one. */
+  readonly masters?: number
 }
 
 /** Everything of local clusters lives below it; it is gone after a reboot, as namespaces are. */
@@ -45,8 +49,8 @@ export function clusterDirectory(name: string): string {
   return join(runDirectory, name)
 }
 
-/** The machines of a local cluster: `master1`, then `agent1` to `agentN`. */
-export function clusterLayout({ name, agents }: ClusterSize): ClusterLayout {
+/** The machines of a local cluster: `master1` to `masterN`, then `agent1` to `agentN`. */
+export function clusterLayout({ name, agents, masters = 1 }: ClusterSize): ClusterLayout {
   const directory = clusterDirectory(name)
   const host = (kind: HostLayout['kind'], index: number): HostLayout => {
     const hostName = parseNodeName(`${kind}${index}`)
@@ -57,9 +61,13 @@ export function clusterLayout({ name, agents }: ClusterSize): ClusterLayout {
     name,
     directory,
     segmentNetns: `weft-${name}-segment`,
-    hosts: [host('master', 1), ...Array.from({ length: agents }, (_, i) => host('agent', i + 1))],
+    hosts: [
+      ...Array.from({ length: masters }, (_, i) => host('master', i + 1)),
+      ...Array.from({ length: agents }, (_, i) => host('agent', i + 1)),
+    ],
     underlayLength,
     grpcPort: 5060,
+    httpPort: 5050,
   }
 }
 

@@ -2,13 +2,17 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type DirectRouting } from '../../../networking/overlay/direct.ts'
 import { dnsAddress } from '../../../networking/protocol.ts'
+import { AppError } from '../../base/errors.ts'
 import { type ClusterLayout, type HostLayout, netnsPath, runDirectory, underlayDevice } from './layout.ts'
+import { type StoreKind, storePorts, storeServerSpec } from './store-server.ts'
 
 /** A daemon of a simulated host: what to run, in which namespace, logging where. */
 export interface DaemonSpec {
   /** `agent1/net`. */
   readonly name: string
   readonly netns: string
+  /** Absent: Node runs `main`. */
+  readonly program?: string
   readonly main: string
   readonly args: readonly string[]
   readonly logFile: string
@@ -39,11 +43,30 @@ export function hostDaemons(layout: ClusterLayout, host: HostLayout, options: Da
 /** What the daemons' command lines need besides the layout. */
 export interface DaemonOptions {
   readonly apiFd: number
+  /** What several masters share; absent: each has its own SQLite. */
+  readonly store?: string
   readonly networks: readonly string[]
   readonly ipVersions: '4' | '4,6'
   readonly directRouting: DirectRouting
   readonly agentResources: string
 }
+
+/**
+ * The server that the masters share. It has the namespace of the first master's host, and no daemon's fate: switching that
+ * host off does not end it.
+ * @throws ERR_CLI_STORE when it is not installed
+ */
+export function storeDaemon(layout: ClusterLayout, kind: StoreKind): DaemonSpec & { readonly url: string } {
+  const [host] = layout.hosts
+  if (host === undefined) throw new AppError('ERR_CLI_STORE', 'a store needs a host')
+  const directory = join(layout.directory, 'store')
+  const { file, args, url } = storeServerSpec(kind, { directory, host: host.underlay, port: storePorts[kind] })
+  const logFile = join(layout.directory, 'store.log')
+  return { name: `${storeName}/${kind}`, netns: netnsPath(host.netns), program: file, main: '', args, logFile, url }
+}
+
+/** First part of the name of a store's server. */
+export const storeName = 'store'
 
 function spec(
   host: HostLayout,
@@ -69,10 +92,16 @@ function masters(layout: ClusterLayout): string {
 function masterDaemon(
   layout: ClusterLayout,
   host: HostLayout,
-  { apiFd, networks, ipVersions }: DaemonOptions,
+  { apiFd, networks, ipVersions, store }: DaemonOptions,
 ): DaemonSpec {
-  const listen = ['--grpc-listen', `${host.underlay}:${layout.grpcPort}`, '--http-fd', '3']
-  const args = [...listen, '--networks', networks.join(','), '--ip-versions', ipVersions]
+  const own = [
+    '--grpc-listen',
+    `${host.underlay}:${layout.grpcPort}`,
+    '--http-listen',
+    `${host.underlay}:${layout.httpPort}`,
+  ]
+  const shared = ['--http-fd', '3', ...(store === undefined ? [] : ['--store', store])]
+  const args = [...own, ...shared, '--networks', networks.join(','), '--ip-versions', ipVersions]
   return { ...spec(host, 'master', 'core/master/main.ts', args), inheritedFd: apiFd }
 }
 

@@ -9,6 +9,8 @@ const processRecord = z.object({ name: z.string(), pid: z.number(), startTicks: 
 const clusterRecord = z.object({
   name: z.string(),
   agents: z.number(),
+  /** Absent: one. */
+  masters: z.number().default(1),
   api: z.string(),
   supervisor: processRecord,
   processes: z.array(processRecord),

@@ -2,8 +2,10 @@ import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'nod
 import { delimiter, join } from 'node:path'
 import { AppError } from '../../base/errors.ts'
 
-/** Which server several masters of a local cluster share. */
-export type StoreKind = 'redis' | 'zookeeper'
+/** Servers that several masters of a local cluster can share. */
+export const storeKinds = ['redis', 'zookeeper'] as const
+/** One of them. */
+export type StoreKind = (typeof storeKinds)[number]
 
 /** A server to start: what to run, with which files in place, and where it then is. */
 export interface StoreServerSpec {

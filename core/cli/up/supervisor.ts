@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { type Clock } from '../../base/clock.ts'
-import { compileCache, type DaemonSpec } from './processes.ts'
+import { compileCache, type DaemonSpec, storeName } from './processes.ts'
 import { type ProcessRecord, recordProcess } from './record.ts'
 
 /** How long a daemon that ended waits for its restart: doubled each time, back to the first after a minute of life. */
@@ -63,10 +63,13 @@ export class Supervisor {
     await Promise.all(daemons.map((daemon) => this.#end(daemon)))
   }
 
-  /** Ends all daemons, politely first. */
+  /** Ends all daemons, politely first; what the masters keep their registry in last. */
   async stop(): Promise<void> {
     this.#stopping = true
-    await Promise.all([...this.#daemons.values()].map((daemon) => this.#end(daemon)))
+    const isStore = ({ spec }: Daemon) => spec.name.startsWith(`${storeName}/`)
+    const all = [...this.#daemons.values()]
+    await Promise.all(all.filter((daemon) => !isStore(daemon)).map((daemon) => this.#end(daemon)))
+    await Promise.all(all.filter(isStore).map((daemon) => this.#end(daemon)))
   }
 
   #spawn(daemon: Daemon): void {
@@ -80,7 +83,8 @@ export class Supervisor {
       spec.main,
       ...spec.args,
     ]
-    const child = spawn('nsenter', [`--net=${spec.netns}`, ...node], {
+    const command = spec.program === undefined ? node : [spec.program, ...spec.args]
+    const child = spawn('nsenter', [`--net=${spec.netns}`, ...command], {
       detached: true,
       stdio: ['ignore', log, log, ...(spec.inheritedFd === undefined ? [] : [spec.inheritedFd])],
       // Half of a daemon's start is stripping types and compiling: done once for all of them.
