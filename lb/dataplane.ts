@@ -54,6 +54,8 @@ export interface DataPlane {
    * @returns what it had to do, as the commands an operator would type; empty when nothing differed
    */
   repair(servers: readonly VirtualServer[], options: { readonly signal: AbortSignal }): Promise<readonly string[]>
+  /** A quick look between audits, where there is one: does the kernel have what was programmed last? */
+  differs?(options: { readonly signal: AbortSignal }): Promise<boolean>
   close(): void
 }
 

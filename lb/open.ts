@@ -30,6 +30,8 @@ export interface OpenDataPlaneOptions {
   /** Prefixes in which every IPVS service is Weft's; VIPs that Weft programmed are known without them. */
   readonly vipRanges?: readonly Cidr[]
   readonly onForeign?: (entries: readonly string[]) => void
+  /** Reads the node's /proc/net/ip_vs, to notice what others change. */
+  readonly glance?: () => string
   /** Absent: the thread's own namespace. */
   readonly netns?: NetnsTarget
 }
@@ -46,9 +48,10 @@ export function openDataPlane(options: OpenDataPlaneOptions): DataPlane {
     const plane = openNftablesPlane({ nft, table: nftTable, ...(conntrack === undefined ? {} : { conntrack }) })
     return table === undefined ? plane : sweepingIpvs(plane, { table, nft, nftTable, ranges })
   }
-  const { sysctl, kernelRelease } = options
+  const { sysctl, kernelRelease, glance } = options
   const guard = openGuard({ nft, table: nftTable })
-  return openIpvsPlane({ table, sysctl, kernelRelease, ranges, guard, ...(onForeign && { onForeign }) })
+  const told = { ...(onForeign && { onForeign }), ...(glance && { glance }) }
+  return openIpvsPlane({ table, sysctl, kernelRelease, ranges, guard, ...told })
 }
 
 function tryIpvs(netns: NetnsTarget | undefined): IpvsTable | undefined {

@@ -34,13 +34,15 @@ export interface AddressGuard {
  * to a backend. Backends that leave a server that stays are taken out in `add` already: the sooner the better. Not the last
  * one: its server would refuse while its name, which goes in `remove` before this stage's, still leads there.
  */
-export function openLbStage(options: LbStageOptions): Stage {
+export function openLbStage(options: LbStageOptions): LbStage {
   const { self, plane, routes, guard } = options
   const index = makeVipIndex(self)
+  const glance = openGlance(options, index)
   return {
     name: 'lb',
     plan: (change) => {
       const steps = planChange(index, change, self)
+      glance.unsettled()
       return {
         add: async ({ signal }) => {
           await plane.apply(steps.ensure, { signal })
@@ -52,10 +54,47 @@ export function openLbStage(options: LbStageOptions): Stage {
           await perform(routes, steps.unrouted)
           if (steps.leaving.length > 0) await guard?.remove(steps.leaving)
           await plane.apply(steps.remove, { signal })
+          glance.settled(change.next)
         },
       }
     },
-    audit: async (snapshot, { signal }) => audit(options, { index, snapshot, signal }),
+    audit: async (snapshot, { signal }) => {
+      glance.unsettled()
+      const repairs = await audit(options, { index, snapshot, signal })
+      glance.settled(snapshot)
+      return repairs
+    },
+    differs: glance.differs,
+  }
+}
+
+/** The stage, which can also look quickly whether somebody changed what it programmed. */
+export interface LbStage extends Stage {
+  /** True when a VIP's route or a virtual server is not as it was programmed; false while a change is under way. */
+  differs(options: { readonly signal: AbortSignal }): Promise<boolean>
+}
+
+function openGlance({ self, plane, routes }: LbStageOptions, index: VipIndex) {
+  let programmed: ClusterSnapshot | undefined
+  const routesDiffer = async (snapshot: ClusterSnapshot) => {
+    const actual = (await routes.routes(vipRouteFilter)).filter(isVipRoute)
+    if (programmed !== snapshot) return false
+    const node = snapshot.nodes.get(self)
+    const desired = index.all(snapshot).addresses.map((address) => vipRoute(address, node))
+    const { add, remove } = planVipRoutes(desired, actual)
+    return add.length + remove.length > 0
+  }
+  return {
+    unsettled: () => {
+      programmed = undefined
+    },
+    settled: (snapshot: ClusterSnapshot) => {
+      programmed = snapshot
+    },
+    differs: async ({ signal }: { readonly signal: AbortSignal }) => {
+      if (programmed === undefined) return false
+      return (await routesDiffer(programmed)) || ((await plane.differs?.({ signal })) ?? false)
+    },
   }
 }
 

@@ -47,8 +47,11 @@ export interface PeerWatch {
 export const probeEveryMs = 200
 /** Peers in one round: at most 250 probes a second; with more peers each is probed less often. */
 const peersInRound = 50
-/** A round that took this much longer than it may was held up in this process: its silence says nothing. */
-const heldUpMs = 150
+/**
+ * A round that took this much longer than it may was held up in this process, by more than a busy machine does: its silence
+ * says nothing. What is held up for less is not deaf: an answer that is there is taken before the time counts as over.
+ */
+const heldUpMs = 1_000
 
 interface Known {
   readonly peer: BackendPeer

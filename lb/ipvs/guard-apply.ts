@@ -22,12 +22,12 @@ export interface Guard {
   /** One transaction; moves `state`: forget it when this throws. */
   apply(state: GuardState, change: GuardChange): Promise<void>
   /**
-   * Makes the load balancer's part of the table be the guard's: whatever else is there of it, such as the other data
-   * plane's rules, goes. @returns what was done, and the state then
+   * Makes the load balancer's part of the table, which was read just now, be the guard's: whatever else is there of it, such
+   * as the other data plane's rules, goes. @returns what was done, and the state then
    */
   repair(
     servers: readonly VirtualServer[],
-    options: { readonly signal: AbortSignal },
+    options: { readonly actual: NftTable | undefined; readonly signal: AbortSignal },
   ): Promise<{ readonly repaired: readonly string[]; readonly state: GuardState }>
 }
 
@@ -54,13 +54,12 @@ export function openGuard({ nft, table }: { readonly nft: Nft; readonly table: s
       }
       await nft.apply({ table, ops: planTouched(state, touched) }, { signal })
     },
-    repair: async (servers, { signal }) => {
+    repair: async (servers, { actual, signal }) => {
       const state: GuardState = new Map()
       const touched: TouchedElements = new Map()
       for (const server of servers) {
         for (const element of guardElements(server)) countElement(state, touched, { element, step: 1 })
       }
-      const actual = await nft.readTable(table, { signal })
       const ops = planNftTable({ owner: 'lb-', desired: desiredGuardTable(state), actual })
       await nft.apply({ table, ops }, { signal })
       return { repaired: ops.map((op) => `nft ${formatNftOp(table, op, { shown: shownElements })}`), state }

@@ -12,6 +12,7 @@ import {
   type VirtualServer,
 } from '../dataplane.ts'
 import { formatIpvsOp, formatServiceId, formatTimeouts } from './format.ts'
+import { differsAtAGlance } from './glance.ts'
 import { guardSet } from './guard.ts'
 import { type Guard, type GuardState } from './guard-apply.ts'
 import { type IpvsEntry, type IpvsTable } from './ops.ts'
@@ -28,6 +29,8 @@ export interface IpvsPlaneOptions {
   readonly ranges: readonly Cidr[]
   /** Absent where the kernel has no nftables: ICMP instead of resets, and no hairpin. */
   readonly guard?: Guard
+  /** Reads /proc/net/ip_vs of the node; absent: no quick look. */
+  readonly glance?: () => string
   /** Told when what others have in the table is not what it was at the last audit. */
   readonly onForeign?: (entries: readonly string[]) => void
 }
@@ -58,6 +61,7 @@ export function openIpvsPlane(options: IpvsPlaneOptions): DataPlane {
     read: async ({ signal }) => plane.read(signal),
     apply: async (ops, { signal }) => plane.apply(ops, signal),
     repair: async (servers, { signal }) => plane.repair(servers, signal),
+    ...(options.glance && { differs: async () => plane.differs() }),
     close: () => options.table.close(),
   }
 }
@@ -69,6 +73,12 @@ class IpvsPlane {
 
   constructor(options: IpvsPlaneOptions) {
     this.#options = options
+  }
+
+  /** Of nftables others' changes are noticed elsewhere. */
+  differs(): boolean {
+    const text = this.#known === undefined ? undefined : this.#options.glance?.()
+    return text !== undefined && differsAtAGlance(text, this.#known?.entries.values() ?? [])
   }
 
   async read(signal: AbortSignal): Promise<readonly VirtualServer[]> {
@@ -113,13 +123,13 @@ class IpvsPlane {
   async repair(servers: readonly VirtualServer[], signal: AbortSignal): Promise<readonly string[]> {
     signal.throwIfAborted()
     const { table, guard, onForeign } = this.#options
-    const { ours, foreign } = await this.#look(servers, signal)
+    const { ours, foreign, nft: actual } = await this.#look(servers, signal)
     this.#known = undefined
     const settings = this.#repairSettings()
     const entries = ipvsState(servers.map(ipvsEntry))
     const ops = planIpvs(ours, entries)
     await table.perform(ops, { signal })
-    const guarded = await guard?.repair(servers, { signal })
+    const guarded = await guard?.repair(servers, { actual, signal })
     this.#known = {
       servers: new Map(servers.map((server) => [formatVirtualServerKey(server), server])),
       entries,

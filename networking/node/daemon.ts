@@ -13,11 +13,12 @@ import { diffSnapshots } from '../../core/model/delta.ts'
 import { type ClusterSnapshot, emptySnapshot } from '../../core/model/snapshot.ts'
 import { type NamesStage } from '../../discovery/stage.ts'
 import { openLbConntrack } from '../../lb/conntrack.ts'
+import { watchLbDrift } from '../../lb/drift.ts'
 import { openBypass } from '../../lb/health/bypass.ts'
 import { openPlaces } from '../../lb/health/peers.ts'
 import { type PeerWatch } from '../../lb/health/watch-peers.ts'
 import { openDataPlane } from '../../lb/open.ts'
-import { openLbStage } from '../../lb/stage.ts'
+import { type LbStage, openLbStage } from '../../lb/stage.ts'
 import { type AttachKernel, openAttachKernel } from '../attach/kernel.ts'
 import { type LeaseKey } from '../ipam/lease.ts'
 import { type Leases, openLeases } from '../ipam/leases.ts'
@@ -26,6 +27,8 @@ import { openIsolationStage } from '../isolation/stage.ts'
 import { type ConntrackTable, openConntrack } from '../netlink/conntrack.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
 import { openTrafficControl } from '../netlink/traffic.ts'
+import { openNftGeneration } from '../netlink/nft-generation.ts'
+import { observeNft } from '../nft/observe.ts'
 import { type Nft } from '../nft/nft.ts'
 import { openNft } from '../nft/open.ts'
 import { procSysctl } from '../overlay/sysctl.ts'
@@ -126,19 +129,21 @@ function openPipeline({ flags, log, routes }: Ground, parts: PipelineParts) {
       foreign = entries
       log.info({ entries }, "others' IPVS services are left alone")
     },
+    glance: () => readFileSync('/proc/net/ip_vs', 'utf8'),
   })
   log.info({ dataPlane: plane.name }, 'load balancer opened')
   const placeOf = openPlaces(snapshot)
   const bypass = openBypass(plane, { self, placeOf })
+  const vips = openLbStage({ self, plane: bypass.plane, routes, guard: portmap.guard })
   const stages = [
     overlay,
     openIsolationStage({ nft, table: nftTable, antispoof: containers.antispoof }),
     openPortmapStage(portmap),
-    openLbStage({ self, plane: bypass.plane, routes, guard: portmap.guard }),
+    vips,
     names,
   ]
   const pipeline = new Pipeline(stages, parts.watch.observer)
-  return { pipeline, bypass, placeOf, dataPlane: plane.name, foreign: () => foreign }
+  return { pipeline, bypass, placeOf, dataPlane: plane.name, foreign: () => foreign, differs: vips.differs }
 }
 
 async function openCni(
@@ -185,7 +190,7 @@ export async function runDaemon(bare: Ground, { cache, known, dns }: Begun): Pro
   const ground = { ...bare, meters, routes: meteredRoutes(bare.routes, meters) }
   const { flags, log, signal, routes } = ground
   const { nodeName, underlay, masters } = flags
-  const nft = meteredNft(await openNft(), meters)
+  const { nft, changedByOthers } = observeNft(meteredNft(await openNft(), meters), openNftGeneration())
   log.info({ nft: nft.name }, 'nftables opened')
   const containers = await openContainers(ground, nft)
   const requests = openAuditRequests()
@@ -220,11 +225,25 @@ export async function runDaemon(bare: Ground, { cache, known, dns }: Begun): Pro
     cni.changed()
   }
   log.info({ node: nodeName }, 'node daemon ready')
-  const watching = Promise.allSettled([overlay.run({ signal }), peers?.run({ signal })])
+  const drift = watchDrift(ground, { differs: lb.differs, changedByOthers, requestAudit, rounds })
+  const watching = Promise.allSettled([overlay.run({ signal }), peers?.run({ signal }), drift])
   const warnings = () => [...overlay.warnings(), ...peerWarnings(peers?.reports() ?? [])]
   await followCluster({ watch, pipeline, onApplied, warnings, requests, clock: systemClock, log, signal })
   await Promise.allSettled([watching, cni.close(), http.close(), dns.close()])
   cache.close()
+}
+
+interface DriftParts {
+  readonly differs: LbStage['differs']
+  readonly changedByOthers: () => boolean
+  readonly requestAudit: () => void
+  readonly rounds: PipelineWatch
+}
+
+function watchDrift({ log, signal }: Ground, { differs, changedByOthers, requestAudit, rounds }: DriftParts) {
+  const looks = { nftables: async () => changedByOthers(), vips: differs }
+  const report = { onDrift: requestAudit, repaired: rounds.repaired }
+  return watchLbDrift({ looks, ...report, clock: systemClock, log }, { signal })
 }
 
 interface HttpParts {

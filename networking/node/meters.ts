@@ -43,6 +43,7 @@ export function meterFamilies(meters: Meters): readonly MetricFamily[] {
 /** Times rounds and stages, counts repairs and failures, and remembers the last version that was wholly programmed. */
 export function watchPipeline({ rounds, steps, repairs, failures }: Meters): PipelineWatch {
   let applied = 0
+  let repaired = 0
   const observer: PipelineObserver = {
     step: ({ stage, step, seconds, error }) => {
       steps.observe({ stage, step }, seconds)
@@ -50,17 +51,20 @@ export function watchPipeline({ rounds, steps, repairs, failures }: Meters): Pip
     },
     round: ({ kind, seconds, result, version, repairs: found }) => {
       if (result === 'ok') applied = version
+      repaired += found.length
       rounds.observe({ kind, result }, seconds)
       for (const { stage } of found) repairs.add({ stage })
     },
   }
-  return { observer, appliedVersion: () => applied }
+  return { observer, appliedVersion: () => applied, repaired: () => repaired }
 }
 
 /** What a pipeline is given, and what it then says. */
 export interface PipelineWatch {
   readonly observer: PipelineObserver
   appliedVersion(): number
+  /** Operations that audits needed, since the start. */
+  repaired(): number
 }
 
 function codesOf(error: unknown): readonly string[] {
