@@ -5,6 +5,11 @@ export function termError(written: number, newest: number): AppError {
   return new AppError('ERR_STORE_TERM', `term ${written} is over: a leader of term ${newest} has written`)
 }
 
+/** The error of a write in a term of this process that has ended, whether anybody leads by now or not. */
+export function overError(term: number): AppError {
+  return new AppError('ERR_STORE_TERM', `term ${term} of this process is over: it must stop acting and stand again`)
+}
+
 /** The error of a write that expected another revision. */
 export function conflictError(key: string, expected: number, found: number): AppError {
   return new AppError('ERR_STORE_CONFLICT', `"${key}" has revision ${found}, not ${expected}: read it again`)

@@ -44,13 +44,14 @@ async function compete(
   const { seen, target, scripts } = session
   try {
     const reply = await request(session, () => scripts.elect(owner, target.leaseMs, seen.term, seen.revision))
-    const [kind, first = '', second = ''] = reply
+    const [kind, first = '', second = '', revision = ''] = reply
     if (kind === 'OK') {
       see(session, 'term', Number(first))
       return { term: Number(first), waitMs: 0 }
     }
     if (kind !== 'HELD') throw behind(session, reply)
     see(session, 'term', Number(second))
+    see(session, 'revision', Number(revision))
     return { waitMs: Math.min(Math.max(Number(first), 0) + 1, pollMs) }
   } catch (error) {
     if (hasCode(error, 'ERR_STORE_UNAVAILABLE')) return { waitMs: pollMs }
@@ -72,6 +73,7 @@ function takeOffice(session: RedisSession, { owner, term, sentAtMs, holdMs, turn
   const release = async () => {
     cancel()
     session.tenure = undefined
+    session.over = term
     try {
       await scripts.resign(owner)
     } catch {
@@ -162,7 +164,11 @@ export function openLeaderWatch(session: RedisSession): LeaderWatch {
 
 async function look(session: RedisSession, leader: { set(name: string | undefined): void }): Promise<void> {
   try {
-    const owner = await request(session, () => session.redis.get(names(session.target).lease))
+    const { office, lease } = names(session.target)
+    const [term, revision] = await request(session, () => session.redis.hmget(office, 'term', 'revision'))
+    see(session, 'term', Number(term ?? 0))
+    see(session, 'revision', Number(revision ?? 0))
+    const owner = await request(session, () => session.redis.get(lease))
     leader.set(owner === null ? undefined : owner.slice(owner.indexOf(' ') + 1))
   } catch {
     // ERR_STORE_UNAVAILABLE: what was known last stays until better is known. A server that is not what it should be is

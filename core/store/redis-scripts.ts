@@ -53,7 +53,7 @@ return page
 `
 
 /**
- * ARGV: channel, owner, lease in ms, term seen, revision seen. Answers OK and the term; HELD and how long still (ms);
+ * ARGV: channel, owner, lease in ms, term seen, revision seen. Answers OK and the term; HELD, how long still (ms), term, revision;
  * BEHIND, field and count. The holder itself may ask again, when it did not hear the answer.
  */
 export const electScript = `${office}
@@ -64,7 +64,7 @@ if holder == ARGV[2] then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
   return {'OK', count('term')}
 end
-if holder then return {'HELD', tostring(redis.call('PTTL', KEYS[2])), count('term')} end
+if holder then return {'HELD', tostring(redis.call('PTTL', KEYS[2])), count('term'), count('revision')} end
 redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'term', 1)
 redis.call('PUBLISH', ARGV[1], ARGV[2])

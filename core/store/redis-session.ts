@@ -22,6 +22,8 @@ export interface RedisSession {
   readonly sleepers: Set<() => void>
   readonly closing: AbortController
   tenure: Tenure | undefined
+  /** The last term of this process that ended. */
+  over: number
   /** The server is not what it should be: everything is refused with it. */
   fault: unknown
 }
@@ -29,7 +31,13 @@ export interface RedisSession {
 /** Names of what is kept on the server. */
 export function names({ prefix }: RedisTarget) {
   const keys = ['office', 'lease', 'data', 'index'].map((name) => `${prefix}:${name}`)
-  return { keys, lease: `${prefix}:lease`, data: `${prefix}:data`, channel: `${prefix}:leader` }
+  return {
+    keys,
+    office: `${prefix}:office`,
+    lease: `${prefix}:lease`,
+    data: `${prefix}:data`,
+    channel: `${prefix}:leader`,
+  }
 }
 
 /** Makes the client know the scripts. */

@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { AppError, hasCode } from '../base/errors.ts'
-import { closedError, conflictError, termError } from './errors.ts'
+import { closedError, conflictError, overError, termError } from './errors.ts'
 import { checkServer, makeRedis, parseRedisUrl, whenReady } from './redis-connection.ts'
 import { electOnRedis, openLeaderWatch } from './redis-election.ts'
 import { behind, makeScripts, names, recheck, type RedisSession, request, see } from './redis-session.ts'
@@ -38,7 +38,7 @@ export async function openRedisStore(url: string, options: RedisStoreOptions = {
   const session: RedisSession = {
     ...{ target, redis, scripts: makeScripts(redis, target), clock: options.clock ?? systemClock },
     ...{ seen: { term: 0, revision: 0 }, sleepers: new Set<() => void>() },
-    ...{ closing: new AbortController(), tenure: undefined, fault: undefined },
+    ...{ closing: new AbortController(), tenure: undefined, over: 0, fault: undefined },
   }
   redis.on('ready', () => void recheck(session))
   const turns = openTurns()
@@ -87,8 +87,9 @@ async function list(session: RedisSession, prefix: string): Promise<ReadonlyMap<
 }
 
 async function write(session: RedisSession, writes: readonly StoreWrite[], term: number): Promise<number> {
-  const { seen, tenure } = session
-  if (tenure?.leadership.term === term && !tenure.isValid()) throw termError(term, term)
+  const { seen, tenure, closing } = session
+  closing.signal.throwIfAborted()
+  if (tenure?.isValid() === false || (session.over > 0 && term <= session.over)) throw overError(term)
   if (term < seen.term) throw termError(term, seen.term)
   const words = writes.flatMap(({ key, value, revision }) => [
     ...[key, revision === undefined ? '' : String(revision)],

@@ -48,6 +48,9 @@ type Call = <T>(send: (callback: Callback<T>) => void) => Promise<T | undefined>
 /** Codes that mean "it is not there" or "it is there already": answers, not failures. */
 const answers: readonly number[] = [zookeeper.Exception.NO_NODE, zookeeper.Exception.NODE_EXISTS]
 
+/** A server that starts takes connections before it answers on them, and may forget those: try again after that. */
+const connectLimitMs = 1_000
+
 /** What a connection needs besides its address. */
 export interface ZkClientOptions {
   readonly clock: Clock
@@ -82,27 +85,37 @@ export async function openZkClient(target: ZooKeeperTarget, options: ZkClientOpt
   }
 }
 
-function connect(client: Client, target: ZooKeeperTarget, { clock, limitMs, signal }: ZkClientOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failWith = (reason: unknown) => {
-      cancel()
-      signal.removeEventListener('abort', fail)
-      client.removeAllListeners('connected')
-      client.close()
-      destroySocket(client)
-      reject(unavailableError(target.label, reason))
-    }
-    const fail = () => failWith(signal.reason)
-    const cancel = clock.after(limitMs, () => failWith(new Error('no session in time')))
-    client.once('authenticationFailed', () => failWith(new Error('user or password refused')))
-    signal.addEventListener('abort', fail)
-    client.once('connected', () => {
-      cancel()
-      signal.removeEventListener('abort', fail)
-      resolve()
+function connect(client: Client, target: ZooKeeperTarget, options: ZkClientOptions): Promise<void> {
+  const { clock, limitMs, signal } = options
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const settle = () => {
+    cancelLimit()
+    cancelRetry()
+    signal.removeEventListener('abort', abort)
+  }
+  const fail = (reason: unknown) => {
+    settle()
+    client.removeAllListeners('connected')
+    client.close()
+    destroySocket(client)
+    reject(unavailableError(target.label, reason))
+  }
+  const abort = () => fail(signal.reason)
+  const retryLater = (): (() => void) =>
+    clock.after(connectLimitMs, () => {
+      destroySocket(client) // the library then tries the next server
+      cancelRetry = retryLater()
     })
-    client.connect()
+  let cancelRetry = retryLater()
+  const cancelLimit = clock.after(limitMs, () => fail(new Error('no session in time')))
+  signal.addEventListener('abort', abort)
+  client.once('authenticationFailed', () => fail(new Error('user or password refused')))
+  client.once('connected', () => {
+    settle()
+    resolve()
   })
+  client.connect()
+  return promise
 }
 
 /**

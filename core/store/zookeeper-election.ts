@@ -27,7 +27,8 @@ export async function electOnZooKeeper(
       const client = await orAborted(session.client(), signal)
       return await standFor(session, client, { candidate, signal })
     } catch (error) {
-      if (signal.aborted || !hasCode(error, 'ERR_STORE_UNAVAILABLE')) throw error
+      signal.throwIfAborted()
+      if (!hasCode(error, 'ERR_STORE_UNAVAILABLE')) throw error
       await nap(session, retryMs, signal)
     }
   }
@@ -45,6 +46,7 @@ async function standFor(session: ZkSession, client: ZkClient, { candidate, signa
   try {
     for (;;) {
       const bell = ring()
+      await readOffice(session, client) // a standby too shall notice when the servers lose something
       const names = (await client.children(session.paths.election, bell.wake)) ?? []
       signal.throwIfAborted()
       if (!names.includes(own)) return await standFor(session, client, { candidate, signal }) // somebody removed it
@@ -96,6 +98,7 @@ function takeOffice(
   let cancel: () => void = () => undefined
   const release = async () => {
     cancel()
+    session.over = Math.max(session.over, term)
     await removeNode(session, client, own)
     session.tenures = session.tenures.filter((other) => other !== tenure)
   }
@@ -168,6 +171,7 @@ export function openZkLeaderWatch(session: ZkSession): LeaderWatch {
       try {
         const client = await session.client()
         const bell = ring()
+        await readOffice(session, client) // whoever waits and watches shall notice when the servers lose something
         leader.set(await leaderOf(session, client, bell.wake))
         first.wake()
         await nap(session, pollMs, AbortSignal.any([closing.signal, client.ended]), bell.rung)

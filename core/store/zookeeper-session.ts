@@ -28,6 +28,8 @@ export interface ZkSession {
   /** Ends the connection and refuses all further requests. */
   close(reason: AppError): void
   tenures: readonly Tenure[]
+  /** The last term of this process that ended. */
+  over: number
   /** The servers lost something: everything is refused with it. */
   fault: AppError | undefined
 }
@@ -88,7 +90,7 @@ export function openZkSession(target: ZooKeeperTarget, clock: Clock, openLimitMs
   const session: ZkSession = {
     ...{ target, clock, client, close, paths: pathsOf(target.base) },
     ...{ closing: new AbortController(), seen: { term: 0, revision: 0 }, folders: new Set<string>() },
-    ...{ tenures: [], fault: undefined },
+    ...{ tenures: [], over: 0, fault: undefined },
   }
   return session
 }

@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.ts'
-import { termError, unavailableError, wentBackError } from './errors.ts'
+import { overError, termError, unavailableError, wentBackError } from './errors.ts'
 import { type StoreWrite } from './store.ts'
 import { batchBytes, openStaging } from './zookeeper-batch.ts'
 import { type ZkClient, type ZkOp } from './zookeeper-client.ts'
@@ -51,8 +51,7 @@ export function openZkWriter(session: ZkSession): (writes: readonly StoreWrite[]
 
 function refuse(session: ZkSession, { bytes, term }: { readonly bytes: number; readonly term: number }): unknown {
   if (session.closing.signal.aborted) return session.closing.signal.reason
-  const own = session.tenures.find((tenure) => tenure.leadership.term === term)
-  if (own?.isValid() === false) return termError(term, term)
+  if (isOver(session, term)) return overError(term)
   if (term < session.seen.term) return termError(term, session.seen.term)
   const { label, maxRequestBytes } = session.target
   if (bytes <= maxRequestBytes) return undefined
@@ -119,13 +118,17 @@ function decide(session: ZkSession, group: readonly Job[], { office, found }: Kn
   return { settle, revision, ops: revision === office.revision ? [] : [...guards, ...staging.ops()] }
 }
 
-function termRefusal({ target, tenures }: ZkSession, term: number, office: Office): AppError | undefined {
+function isOver(session: ZkSession, term: number): boolean {
+  for (const tenure of session.tenures) tenure.isValid() // whose time is up ends here, and is over
+  return session.over > 0 && term <= session.over
+}
+
+function termRefusal(session: ZkSession, term: number, office: Office): AppError | undefined {
   if (term < office.term) return termError(term, office.term)
   if (term > office.term) {
-    return wentBackError({ what: target.label, count: 'term', seen: term, found: office.term })
+    return wentBackError({ what: session.target.label, count: 'term', seen: term, found: office.term })
   }
-  const own = tenures.find((tenure) => tenure.leadership.term === term)
-  return own?.isValid() === false ? termError(term, term) : undefined
+  return isOver(session, term) ? overError(term) : undefined
 }
 
 /** Revisions of the keys of a group, without those that don't exist. */
