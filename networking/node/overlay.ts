@@ -1,5 +1,5 @@
 import { type Clock } from '../../core/base/clock.ts'
-import { errorMessage } from '../../core/base/errors.ts'
+import { errorMessage, hasCode } from '../../core/base/errors.ts'
 import { ipFamily } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
 import { type ClusterSnapshot } from '../../core/model/snapshot.ts'
@@ -13,7 +13,7 @@ import { procSysctl } from '../overlay/sysctl.ts'
 import { type Asker } from '../probe/asker.ts'
 import { openProbeGround } from '../probe/ground.ts'
 import { keepOffload } from '../probe/kept-offload.ts'
-import { openChecksumOffload } from '../probe/offload.ts'
+import { type ChecksumOffload, openChecksumOffload } from '../probe/offload.ts'
 import { peerAddresses, peersOf } from '../probe/peers.ts'
 import { openProber } from '../probe/prober.ts'
 import { type NetFlags } from './options.ts'
@@ -80,10 +80,21 @@ async function* telling(events: AsyncIterable<RouteEvent>, onOverflow: () => voi
   }
 }
 
+/** A kernel without that netlink family keeps what its devices have: no reason not to ask other nodes. */
+function openOffload(log: Logger): ChecksumOffload {
+  try {
+    return openChecksumOffload()
+  } catch (error) {
+    if (!hasCode(error, 'ERR_NETLINK_FAMILY')) throw error
+    log.warn({ reason: errorMessage(error) }, 'whether devices compute checksums is left as it is')
+    return { read: () => 'off', set: () => undefined, close: () => undefined }
+  }
+}
+
 function openProbing({ flags, routes, snapshot, requestAudit, clock, log }: OverlayOptions) {
   const { nodeName, underlay, underlayDevice } = flags
   try {
-    const opened = openChecksumOffload()
+    const opened = openOffload(log)
     const offload = keepOffload(opened, log)
     const ground = openProbeGround({ underlay: ipFamily(underlay), isPeer: peerAddresses(snapshot), clock })
     const prober = openProber({
