@@ -1,8 +1,9 @@
 import { type ThreadCounters } from '../worker/stats.ts'
+import { head, proxyMetrics } from './proxy-metrics.ts'
 
 /** The counters in Prometheus's text format, version 0.0.4. Listed in discovery/README.md. */
 export function metricsText(
-  { answers, drops }: ThreadCounters,
+  { answers, drops, proxy }: ThreadCounters,
   gauges: { readonly serial: number; readonly collisions: number },
 ): string {
   const lines = [
@@ -18,10 +19,7 @@ export function metricsText(
     `dns_zone_serial ${gauges.serial}`,
     ...head('dns_name_collisions', 'gauge', 'Names that several different tasks share without wanting to'),
     `dns_name_collisions ${gauges.collisions}`,
+    ...(proxy === undefined ? [] : proxyMetrics(proxy)),
   ]
   return `${lines.join('\n')}\n`
-}
-
-function head(name: string, type: 'counter' | 'gauge', help: string): readonly string[] {
-  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`]
 }

@@ -23,6 +23,8 @@ export interface HotReader {
   find(request: HotRequest): number
   /** Response code of what was found last. */
   lastRcode(): number
+  /** True when it was of a zone of others. */
+  lastForeign(): boolean
 }
 
 /** Octets that `out` must have. */
@@ -32,8 +34,10 @@ export const hotResponseBytes = 4096
 export function makeHotReader(memory: HotMemory): HotReader {
   const question = makeHotQuestion()
   let rcode = 0
+  let foreign = false
   return {
     lastRcode: () => rcode,
+    lastForeign: () => foreign,
     find: (request) => {
       if (!recognize(request.packet, request.length, question)) return 0
       const slot = locate(memory, question)
@@ -43,6 +47,7 @@ export function makeHotReader(memory: HotMemory): HotReader {
       const { words } = memory
       const id = word(words, entry + field.id)
       rcode = word(words, entry + field.rcode)
+      foreign = words[entry + field.foreign] === 1
       const length = valid(memory, entry, { request, question }) ? copy(memory, entry, { request, question }) : 0
       // Taken away meanwhile: what was copied may be half of something else.
       if (Atomics.load(memory.index, slot) !== entry || word(words, entry + field.id) !== id) return 0

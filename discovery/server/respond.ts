@@ -18,7 +18,8 @@ export type Forward = (
 
 /** What is told of each packet: for metrics. */
 export interface ServerObserver {
-  answered(event: { readonly transport: 'udp' | 'tcp'; readonly rcode: number }): void
+  /** `foreign`: a ready response of another's zone. */
+  answered(event: { readonly transport: 'udp' | 'tcp'; readonly rcode: number; readonly foreign?: boolean }): void
   dropped(event: { readonly transport: 'udp' | 'tcp'; readonly reason: DropReason }): void
 }
 

@@ -22,7 +22,8 @@ import { type Forward, makeResponder, monotonicSeconds } from '../server/respond
 import { openDnsServer } from '../server/server.ts'
 import { makeTransfer } from '../server/transfer.ts'
 import { type NamesStage, openNamesStage } from '../stage.ts'
-import { makeStatsBuffer, statsObserver, sumThreads } from '../worker/stats.ts'
+import { proxyStatsObserver } from '../worker/proxy-stats.ts'
+import { makeStatsBuffer, proxyPart, statsObserver, sumThreads, type ThreadStats } from '../worker/stats.ts'
 import { clusterChange, isChange, makeClusterMaker } from './cluster.ts'
 import { type StandaloneConfig } from './config.ts'
 import { followMesos } from './follow.ts'
@@ -106,7 +107,7 @@ async function openServers({ options, stage, signal, opened }: Ground): Promise<
   const { zones } = stage
   const { config: names } = stage.view
   const stats = new Float64Array(makeStatsBuffer())
-  const forward = openForward(options, signal)
+  const forward = openForward(options, { stats, signal })
   const common = {
     zones,
     log,
@@ -143,7 +144,10 @@ function routes({ config, version }: StandaloneOptions, { view }: NamesStage, st
 }
 
 /** Names of others: as the file says; without a resolver they are refused. */
-function openForward({ config }: StandaloneOptions, signal: AbortSignal): Forward | undefined {
+function openForward(
+  { config }: StandaloneOptions,
+  { stats, signal }: { readonly stats: ThreadStats; readonly signal: AbortSignal },
+): Forward | undefined {
   const { resolvers, zoneResolvers, names } = config
   const zones = Object.entries(zoneResolvers)
   if (resolvers.length === 0 && zones.length === 0) return undefined
@@ -156,7 +160,8 @@ function openForward({ config }: StandaloneOptions, signal: AbortSignal): Forwar
     own: [names.domain ?? parseName('mesos')],
   }
   const cache = openCache(cacheBytes)
-  const shared = { exchange, cache, clock: systemClock, nowSeconds: monotonicSeconds, signal }
+  const observer = proxyStatsObserver(proxyPart(stats))
+  const shared = { observer, exchange, cache, clock: systemClock, nowSeconds: monotonicSeconds, signal }
   return openProxy({ ...shared, config: proxy, id: randomBytes(8), kept: () => undefined })
 }
 

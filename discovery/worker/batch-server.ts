@@ -26,7 +26,7 @@ export function makeBatchServer({ udp, memory, observer, unready }: BatchServerO
     out: new Uint8Array(hotResponseBytes),
   }
   const empty = request.packet
-  const answered = { transport: 'udp' as const, rcode: 0 }
+  const answered = { transport: 'udp' as const, rcode: 0, foreign: false }
   return (fd) => {
     const count = udp.receive(fd, batch)
     if (count === 0) return 0
@@ -42,6 +42,7 @@ export function makeBatchServer({ udp, memory, observer, unready }: BatchServerO
       if (length > 0) {
         batch.address(found++, i, length)
         answered.rcode = reader.lastRcode()
+        answered.foreign = reader.lastForeign()
         observer.answered(answered)
         continue
       }

@@ -1,6 +1,12 @@
 import { type Ip, ipFromBytes, ipToBytes } from '../../core/base/ip.ts'
 import { type Upstream } from '../proxy/config.ts'
-import { proxyEvents, type ProxyEvent, type ProxyObserver, type UpstreamEvent, upstreamEvents } from '../proxy/observer.ts'
+import {
+  proxyEvents,
+  type ProxyEvent,
+  type ProxyObserver,
+  type UpstreamEvent,
+  upstreamEvents,
+} from '../proxy/observer.ts'
 
 /**
  * Counters of the proxy in shared memory: the thread that asks writes, any may read. Events, then the cache, then for each
@@ -19,12 +25,10 @@ const place = { familyBytes: 0, port: 1, address: 2, events: 18, failures: 18 + 
 const bucketsAt = place.failures + 1
 const upstreamSlots = bucketsAt + buckets
 
-/** New counters, all 0. */
-export function makeProxyStatsBuffer(): SharedArrayBuffer {
-  return new SharedArrayBuffer(8 * (upstreamsAt + maxUpstreams * upstreamSlots))
-}
+/** How many counters there are. */
+export const proxyStatsLength = upstreamsAt + maxUpstreams * upstreamSlots
 
-/** Counts one event; for threads besides the one that has the {@link proxyStatsObserver}. */
+/** Adds to them. One thread tells of upstreams. */
 export function proxyStatsObserver(stats: ProxyStats): ProxyObserver {
   const known = new Map<string, number>()
   const add = (at: number) => {
@@ -71,11 +75,13 @@ export interface UpstreamCounters extends Readonly<Record<UpstreamEvent, number>
   readonly latencyMs?: { readonly p50: number; readonly p90: number; readonly p99: number }
 }
 
-/** Reads them; `undefined` where nothing was ever forwarded. */
-export function readProxyStats(stats: ProxyStats): ProxyCounters | undefined {
+/** Events of all threads, the rest of the first one, which asks; `undefined` where nothing was ever forwarded. */
+export function sumProxies(threads: readonly ProxyStats[]): ProxyCounters | undefined {
+  const [stats = new Float64Array(0)] = threads
   const at = (i: number) => stats[i] ?? 0
+  const sum = (i: number) => threads.reduce((total, thread) => total + (thread[i] ?? 0), 0)
   const count = (base: number) => (name: string, i: number) => [name, at(base + i)] as const
-  const events = Object.fromEntries(proxyEvents.map(count(0))) as Record<ProxyEvent, number> // all keys are set
+  const events = Object.fromEntries(proxyEvents.map((name, i) => [name, sum(i)])) as Record<ProxyEvent, number> // all keys are set
   const upstreams: UpstreamCounters[] = []
   for (let base = upstreamsAt; base < stats.length && at(base) > 0; base += upstreamSlots) {
     const address = ipFromBytes(Uint8Array.from(stats.subarray(base + place.address, base + place.address + at(base))))

@@ -1,9 +1,10 @@
 import { formatRcode } from '../dns/presentation.ts'
 import { type DropReason, type ServerObserver } from '../server/respond.ts'
+import { type ProxyCounters, type ProxyStats, proxyStatsLength, proxyStatsObserver, sumProxies } from './proxy-stats.ts'
 
 /**
  * Counters of one thread in shared memory: only that thread adds, any may read. 53 bits each. Answers over UDP by response
- * code, over TCP, then drops over UDP by reason, over TCP.
+ * code, over TCP, then drops over UDP by reason, over TCP, then those of the proxy.
  */
 export type ThreadStats = Float64Array
 
@@ -19,19 +20,29 @@ const reasons: readonly DropReason[] = [
 const codes = 17
 const transports = ['udp', 'tcp'] as const
 const dropsAt = transports.length * codes
+const proxyAt = dropsAt + transports.length * reasons.length
 
 /** New counters, all 0. */
 export function makeStatsBuffer(): SharedArrayBuffer {
-  return new SharedArrayBuffer(8 * (dropsAt + transports.length * reasons.length))
+  return new SharedArrayBuffer(8 * (proxyAt + proxyStatsLength))
+}
+
+/** The part of a thread's counters that is the proxy's. */
+export function proxyPart(stats: ThreadStats): ProxyStats {
+  return stats.subarray(proxyAt)
 }
 
 /** Adds to a thread's counters. */
 export function statsObserver(stats: ThreadStats): ServerObserver {
+  const proxy = proxyStatsObserver(proxyPart(stats))
   const add = (at: number) => {
     stats[at] = (stats[at] ?? 0) + 1
   }
   return {
-    answered: ({ transport, rcode }) => add((transport === 'udp' ? 0 : codes) + Math.min(rcode, codes - 1)),
+    answered: ({ transport, rcode, foreign }) => {
+      add((transport === 'udp' ? 0 : codes) + Math.min(rcode, codes - 1))
+      if (foreign === true) proxy.happened('ready')
+    },
     dropped: ({ transport, reason }) =>
       add(dropsAt + (transport === 'udp' ? 0 : reasons.length) + reasons.indexOf(reason)),
   }
@@ -41,6 +52,8 @@ export function statsObserver(stats: ThreadStats): ServerObserver {
 export interface ThreadCounters {
   readonly answers: readonly { readonly transport: 'udp' | 'tcp'; readonly rcode: string; readonly count: number }[]
   readonly drops: readonly { readonly transport: 'udp' | 'tcp'; readonly reason: DropReason; readonly count: number }[]
+  /** Absent: nothing was forwarded. */
+  readonly proxy?: ProxyCounters
 }
 
 /** What the threads counted until now. */
@@ -55,5 +68,7 @@ export function sumThreads(threads: readonly ThreadStats[]): ThreadCounters {
     reasons.map((reason, r) => ({ transport, reason, count: sum(dropsAt + t * reasons.length + r) })),
   )
   const happened = ({ count }: { readonly count: number }) => count > 0
-  return { answers: answers.filter(happened), drops: drops.filter(happened) }
+  const proxy = sumProxies(threads.map(proxyPart))
+  const counters = { answers: answers.filter(happened), drops: drops.filter(happened) }
+  return proxy === undefined ? counters : { ...counters, proxy }
 }

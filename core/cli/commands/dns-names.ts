@@ -60,8 +60,24 @@ function formatStats(value: unknown): string {
     `node ${stats['node']}: serial ${stats['serial']}, ${stats['names']} names, ${stats['records']} records`,
     ...counters('answers', 'rcode'),
     ...counters('drops', 'reason'),
+    ...(isRecord(stats['proxy']) ? formatProxy(stats['proxy']) : []),
     ...collisions,
   ].join('\n')
+}
+
+function formatProxy({ events, cache, upstreams }: Row): readonly string[] {
+  const list = (value: unknown) => (isRecord(value) ? Object.entries(value) : [])
+  const counts = (value: unknown) => list(value).map(([name, count]) => `${name} ${count}`)
+  const ofUpstream = ({ address, port, failures, latencyMs, ...events }: Row) => {
+    const times = counts(latencyMs).map((quantile) => `${quantile} ms`)
+    const score = `failures lately ${Number(failures).toFixed(1)}`
+    return `upstream ${address} port ${port}: ${[...counts(events), score, ...times].join(', ')}`
+  }
+  return [
+    `names of others: ${counts(events).join(', ')}`,
+    `cache of them: ${counts(cache).join(', ')}`,
+    ...rows(upstreams).map(ofUpstream),
+  ]
 }
 
 function rows(value: unknown): readonly Row[] {

@@ -27,7 +27,8 @@ import { makeTransfer } from '../../server/transfer.ts'
 import { openNamesZones } from '../../zones.ts'
 import { type GeneralThreadData, type Order, type Report } from '../messages.ts'
 import { openUdpCalls } from '../native-udp.ts'
-import { statsObserver } from '../stats.ts'
+import { proxyStatsObserver } from '../proxy-stats.ts'
+import { proxyPart, statsObserver } from '../stats.ts'
 import { makeMissAnswerer, takeMisses } from './answer-misses.ts'
 import { openOwnUdp } from './own-udp.ts'
 
@@ -62,7 +63,9 @@ function proxy(config: ProxyConfig, hot: HotResponses, signal: AbortSignal): For
   }
   const cache = openCache(cacheBytes)
   const id = randomBytes(8)
-  return openProxy({ config, exchange, cache, clock: systemClock, id, nowSeconds: monotonicSeconds, kept, signal })
+  const observer = proxyStatsObserver(proxyPart(new Float64Array(data.stats)))
+  const means = { exchange, cache, clock: systemClock, id, nowSeconds: monotonicSeconds }
+  return openProxy({ ...means, config, kept, observer, signal })
 }
 
 interface UdpOptions {
