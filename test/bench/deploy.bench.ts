@@ -9,7 +9,7 @@ const repetitions = 30
 const goalMs = 50
 
 /** Milliseconds from the POST, and from TASK_RUNNING to the VIP's answer on the last node. */
-interface Deployment {
+export interface Deployment {
   readonly running: number
   readonly named: number
   readonly answered: number
@@ -30,7 +30,8 @@ function app(id: string): Record<string, unknown> {
   }
 }
 
-async function deployOnce(api: Api, probers: Probers, id: string): Promise<Deployment> {
+/** One app deployed, asked for on each node, and removed. */
+export async function deployOnce(api: Api, probers: Probers, id: string): Promise<Deployment> {
   const seen = await runningAt(api, id)
   const started = performance.timeOrigin + performance.now()
   const asked = probers.ask({

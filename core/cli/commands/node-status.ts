@@ -18,7 +18,7 @@ export interface NodeStatuses {
 
 const path = '/weft/v1/vips'
 /** Longest wait for one node. */
-const timeoutMs = 5_000
+const timeoutMs = 15_000
 /** The answer of a node with more than 10,000 VIPs. */
 const maxBuffer = 1 << 28
 

@@ -59,6 +59,9 @@ async function readVips(globals: GlobalOptions & VipShowOptions) {
   const before = seconds === 0 ? undefined : await readNodeStatuses(globals)
   if (before !== undefined) await sleepMs(seconds * 1000) // the time that a rate is of
   const now = await readNodeStatuses(globals)
+  if (now.statuses.length === 0) {
+    throw new AppError('ERR_CLI_NO_NODE', ['no node daemon told its counters:', ...nodeNotes(now)].join('\n  '))
+  }
   const tasks = await recordsOf(targetApi(globals), '/weft/v1/tasks', 'tasks')
   const ends = tasks.flatMap(({ id, endsByMs }) =>
     endsByMs === undefined ? [] : [[String(id), Number(endsByMs)] as const],

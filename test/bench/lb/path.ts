@@ -157,6 +157,9 @@ function measure(worlds: ReadonlyMap<string, World>): ReadonlyMap<string, readon
   return all
 }
 
+/** Peers that have what we have, made by other hands. */
+const sameObjects: ReadonlySet<string> = new Set(['nft -f of the same table', 'ipvsadm'])
+
 function report(all: ReadonlyMap<string, readonly Figures[]>): void {
   const ours = all.get('ours') ?? []
   const conditions = `client and 3 servers in containers of one node, 1 connection at a time, median of ${rounds} rounds of ${milliseconds} ms in turn`
@@ -168,11 +171,12 @@ function report(all: ReadonlyMap<string, readonly Figures[]>): void {
       ['p99', 'p99 us'],
     ] as const) {
       const ratio = median(ours.map((one, i) => one[figure] / (peers[i]?.[figure] ?? Number.NaN)))
-      const hasGoal = figure === 'rate' && peerName !== 'haproxy'
+      // The rate of one client is the reciprocal of the mean, which whatever else the machine does spoils; the median is not.
+      const hasGoal = figure === 'p50' && sameObjects.has(peerName)
       const row: BenchRow = {
         ...{ bench: 'lb-path', metric: `${mode}: ${unit}`, ours: median(ours.map((one) => one[figure])), ratio },
         ...{ peer: median(peers.map((one) => one[figure])), peerName, conditions },
-        ...{ goal: hasGoal ? 'ratio >= 0.97' : 'told', holds: hasGoal ? ratio >= 0.97 : null },
+        ...{ goal: hasGoal ? 'ratio <= 1 / 0.97' : 'told', holds: hasGoal ? ratio <= 1 / 0.97 : null },
       }
       console.log(JSON.stringify(row))
     }
