@@ -1,4 +1,4 @@
-import { AppError, errorMessage } from '../base/errors.ts'
+import { AppError, errorMessage, hasCode } from '../base/errors.ts'
 
 /** An answer of the master's HTTP interface. */
 export interface ApiAnswer {
@@ -21,7 +21,7 @@ export interface Api {
 export function openApi(url: string, timeoutMs = 60_000): Api {
   const request = async (method: string, path: string, body?: unknown): Promise<ApiAnswer> => {
     try {
-      const response = await fetch(new URL(path, url), {
+      const response = await fetchAgain(new URL(path, url), {
         method,
         signal: AbortSignal.timeout(timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
@@ -41,6 +41,25 @@ export function openApi(url: string, timeoutMs = 60_000): Api {
     return answer
   }
   return { url, request, send, get: async (path) => (await send('GET', path)).body }
+}
+
+/** Connections that broke in a row before it is no change of master any more. */
+const mostBroken = 5
+
+/**
+ * A master that ends breaks its connections; another one answers. What may be repeated is (RFC 9110 section 9.2.2). A
+ * standby's 307 is followed by fetch itself.
+ */
+async function fetchAgain(url: URL, init: RequestInit & { readonly method: string }): Promise<Response> {
+  for (let broken = 1; ; broken++) {
+    try {
+      return await fetch(url, init)
+    } catch (error) {
+      const cause = error instanceof Error ? error.cause : undefined
+      const isBroken = hasCode(cause, 'ECONNRESET') || hasCode(cause, 'UND_ERR_SOCKET')
+      if (!isBroken || init.method === 'POST' || broken === mostBroken) throw error
+    }
+  }
 }
 
 function parseBody(text: string): unknown {

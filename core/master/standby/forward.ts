@@ -8,7 +8,15 @@ export const forwardedBy = 'weft-forwarded-by'
 const bodyLimit = 4 * 1024 * 1024
 
 /** Of this hop only. Source: RFC 9110 section 7.6.1. */
-const hopHeaders = ['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade', 'host'] as const
+const hopHeaders = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'host',
+] as const
 
 /** The body of a request, kept so that it can be sent again. @throws ERR_MASTER_BODY when it is too large */
 export async function readBody(request: IncomingMessage): Promise<Buffer> {
@@ -67,7 +75,12 @@ export function forward({ request, body, response, to, by }: Forwarding): Promis
       if (response.headersSent || response.destroyed) return resolve()
       response.off('close', leave)
       const details = { sent: !hasCode(cause, 'ECONNREFUSED') }
-      reject(new AppError('ERR_MASTER_FORWARD', `no answer from the leader at ${to}: ${errorMessage(cause)}`, { cause, details }))
+      reject(
+        new AppError('ERR_MASTER_FORWARD', `no answer from the leader at ${to}: ${errorMessage(cause)}`, {
+          cause,
+          details,
+        }),
+      )
     })
     upstream.end(body)
   })

@@ -97,7 +97,10 @@ async function find({ leaders, holdMs }: StandbyHttpOptions, signal: AbortSignal
   throw new AppError('ERR_MASTER_NO_LEADER', 'no master leads now: try again in a moment')
 }
 
-/** A request that the leader can't have got, or that only reads, is tried again with the next leader. */
+/** What may be sent a second time. Source: RFC 9110 section 9.2.2. */
+const idempotentMethods = ['GET', 'HEAD', 'PUT', 'DELETE'] as const
+
+/** A request that the leader can't have got, or that may be repeated, is tried again with the next leader. */
 async function passOn(options: StandbyHttpOptions, exchange: Exchange): Promise<void> {
   const { request, response, socket, signal } = exchange
   const { clock, holdMs = defaultHoldMs, self } = options
@@ -110,7 +113,7 @@ async function passOn(options: StandbyHttpOptions, exchange: Exchange): Promise<
       return await forward({ request, body, response, to: leader.http, by: self.nodeName })
     } catch (error) {
       const sent = error instanceof AppError && error.details['sent'] === true
-      const isSafe = !sent || request.method === 'GET' || request.method === 'HEAD'
+      const isSafe = !sent || idempotentMethods.some((method) => method === request.method)
       if (!isSafe || clock.monotonicMs() > deadlineMs) throw error
     }
     await clock.sleep(50, { signal }) // the store's word may be late: the dead leader is named until its lease is over

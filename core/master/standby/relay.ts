@@ -59,7 +59,8 @@ const retryMs = { first: 50, most: 1_000 } as const
 
 /** Follows whoever leads, until closed. What it has stays when nobody does: nodes go on with that. */
 export function openRelay(options: RelayOptions): Relay {
-  const size = () => Object.values(state.current).reduce((sum, table) => sum + (table instanceof Map ? table.size : 0), 0)
+  const size = () =>
+    Object.values(state.current).reduce((sum, table) => sum + (table instanceof Map ? table.size : 0), 0)
   const state: RelayState = {
     ...{ current: emptySnapshot, resumeAfter: 0, highestTerm: 0, write: undefined },
     guests: new Map(),

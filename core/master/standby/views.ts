@@ -17,7 +17,9 @@ export function relayedView(path: string, snapshot: ClusterSnapshot): unknown {
     case '/weft/v1/vips':
       return { vips: [...vips.values()], all: [...vips.values()].map((vip) => ({ ...vip, state: 'in-use' })) }
     case '/weft/v1/masters':
-      return { masters: [...nodes.values()].flatMap(({ name, master }) => (master ? [{ node: name, role: master }] : [])) }
+      return {
+        masters: [...nodes.values()].flatMap(({ name, master }) => (master ? [{ node: name, role: master }] : [])),
+      }
     default:
       return undefined
   }
