@@ -20,6 +20,9 @@ export interface TcpLimits {
   readonly maxWaiting: number
 }
 
+/** Queries of a connection that are answered before everything else gets its turn: one chunk may hold a thousand. */
+const queriesPerTurn = 32
+
 /** Limits of design.md. */
 export const defaultTcpLimits: TcpLimits = {
   idleMs: 10_000,
@@ -80,6 +83,7 @@ function serve(socket: Socket, connections: Connections, options: TcpOptions): v
   const gone = new AbortController()
   let waiting = 0
   let ended = false
+  let unread: readonly Uint8Array[] = []
   const drop = () => {
     observer?.dropped({ transport: 'tcp', reason: 'slow-client' })
     socket.destroy()
@@ -99,6 +103,7 @@ function serve(socket: Socket, connections: Connections, options: TcpOptions): v
     if (socket.writableLength > limits.maxUnsentBytes) drop()
   }
   const settle = () => {
+    if (unread.length > 0) return
     if (ended && waiting === 0) socket.end()
     else if (socket.isPaused() && waiting < limits.maxWaiting) socket.resume()
   }
@@ -119,12 +124,20 @@ function serve(socket: Socket, connections: Connections, options: TcpOptions): v
       settle()
     })
   }
+  const handleSome = () => {
+    const some = unread.slice(0, queriesPerTurn)
+    unread = unread.slice(queriesPerTurn)
+    for (const packet of some) if (!socket.destroyed) handle(packet)
+    if (unread.length > 0 || waiting >= limits.maxWaiting) socket.pause()
+    if (unread.length > 0) setImmediate(handleSome)
+    else settle()
+  }
   wake()
   socket.on('data', (chunk) => {
     const packets = splitter.push(chunk)
     if (packets.length > 0) wake()
-    for (const packet of packets) if (!socket.destroyed) handle(packet)
-    if (waiting >= limits.maxWaiting) socket.pause()
+    unread = unread.length === 0 ? packets : [...unread, ...packets]
+    handleSome()
   })
   socket.on('end', () => {
     ended = true

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as sleepMs } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseIp } from '../../core/base/ip.ts'
@@ -10,12 +10,14 @@ import { parseNodeName } from '../../core/model/ids.ts'
 import { emptySnapshot } from '../../core/model/snapshot.ts'
 import { encodeMessage } from '../../discovery/dns/message.ts'
 import { parseName } from '../../discovery/dns/name.ts'
+import { parseType } from '../../discovery/dns/presentation.ts'
 import { queryDns } from '../../discovery/dns/query.ts'
 import { namesConfig } from '../../discovery/records/config.ts'
 import { frame, makeFrameSplitter } from '../../discovery/server/frames.ts'
 import { openNamesStage } from '../../discovery/stage.ts'
 import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
 import { query } from '../fixtures/dns/messages.ts'
+import { startDnsProcess } from '../support/dns-process.ts'
 import { seededRandom } from '../fixtures/dns/random.ts'
 import { fixtureSnapshot } from '../fixtures/dns/snapshot.ts'
 
@@ -60,8 +62,13 @@ function mutated(random: (below: number) => number): Uint8Array {
   return packet
 }
 
-t.test('mutated packets over UDP and TCP', async (t) => {
-  const { port, failures } = await open(t)
+/** As much at once as the server takes: what is dropped by a full buffer tests nothing. */
+const burst = 64
+
+t.test('mutated packets over UDP and TCP', { timeout: 900_000 }, async (t) => {
+  const server = await startDnsProcess()
+  t.teardown(() => server.stop())
+  const { port } = server
   const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 22 })
   t.teardown(() => socket.close())
   socket.bind(0, '127.0.0.1')
@@ -72,26 +79,49 @@ t.test('mutated packets over UDP and TCP', async (t) => {
     if (((reply[2] ?? 0) & 0x80) === 0 || reply.length < 12 || reply.length > 4096) seen.wrong++
   })
   const random = seededRandom(77)
-  const residentBefore = process.memoryUsage().rss
+  const started = performance.now()
+  let before = await server.report()
   for (let i = 0; i < packets; i++) {
     socket.send(mutated(random), port, '127.0.0.1')
-    if (i % 64 === 0) await new Promise((resolve) => setImmediate(resolve))
+    if (i % burst === 0) await new Promise((resolve) => setImmediate(resolve))
+    // Once everything that is made at first is there.
+    if (i === Math.floor(packets / 3)) before = await server.report()
   }
-  for (let round = 0; round < 20; round++) {
-    const stream = connect({ port, host: '127.0.0.1' })
-    stream.on('error', () => undefined)
-    for (let i = 0; i < packets / 200; i++) stream.write(frame(mutated(random)))
-    stream.end()
-    stream.resume()
-    await new Promise((resolve) => stream.on('close', resolve))
-  }
-  const grownMb = (process.memoryUsage().rss - residentBefore) / 2 ** 20
-  t.same(failures, [], 'no thread ended')
+  const udp = await server.report()
+  t.comment(`after UDP: p99 ${udp.p99Ms.toFixed(1)}, worst ${udp.maxMs.toFixed(0)} ms`)
+  const tcp = await fuzzTcp(port, random)
+  const { p99Ms, maxMs, idleP99Ms, rssMb } = await server.report()
+  const seconds = (performance.now() - started) / 1000
+  t.comment(`${packets} packets over UDP, ${seen.responses} responses; ${tcp.sent} over TCP, ${tcp.octets} octets back`)
+  t.comment(`${seconds.toFixed(0)} s; event loop p99 ${p99Ms.toFixed(1)}, worst ${maxMs.toFixed(0)} ms`)
+  t.comment(`an idle thread p99 ${idleP99Ms.toFixed(1)} ms; ${before.rssMb.toFixed(0)}, then ${rssMb.toFixed(0)} MB`)
+  t.equal(server.exitStatus(), null, 'it runs')
   t.equal(seen.wrong, 0, 'responses only, none too large')
   t.ok(seen.responses > packets / 10, `${seen.responses} responses`)
-  t.ok(grownMb < 150, `${grownMb.toFixed(0)} MB more`)
+  t.ok(tcp.octets > 0, 'TCP was answered')
+  // 10 ms are meant; a short run is mostly compiling, and a machine that tests has other things to do.
+  t.ok(p99Ms <= 250 + 2 * idleP99Ms, `event loop p99 ${p99Ms} ms, of an idle one ${idleP99Ms} ms`)
+  t.ok(rssMb - before.rssMb < 40, `${(rssMb - before.rssMb).toFixed(0)} MB more`)
   t.equal(await rcodeOf(port, 'web.marathon.mesos'), 0, 'it still answers')
 })
+
+/** A third of it all over connections that the server may close, since what comes makes no sense. */
+async function fuzzTcp(port: number, random: (below: number) => number) {
+  const totals = { sent: 0, octets: 0 }
+  const perConnection = 500
+  for (let round = 0; round < packets / 3 / perConnection; round++) {
+    const stream = connect({ port, host: '127.0.0.1' })
+    stream.on('error', () => undefined)
+    stream.on('data', (chunk) => {
+      totals.octets += chunk.length
+    })
+    for (let i = 0; i < perConnection; i++) stream.write(frame(mutated(random)))
+    totals.sent += perConnection
+    stream.end()
+    await new Promise((resolve) => stream.on('close', resolve))
+  }
+  return totals
+}
 
 async function rcodeOf(port: number, name: string, tcp = false): Promise<number> {
   const reply = await queryDns({
@@ -106,21 +136,63 @@ async function rcodeOf(port: number, name: string, tcp = false): Promise<number>
   return reply.rcode
 }
 
-t.test('idle, half-open and slow TCP connections do not keep others out', async (t) => {
-  const { port, failures } = await open(t)
-  const sockets = Array.from({ length: 3000 }, () => connect({ port, host: '127.0.0.1' }))
+t.test('10,000 idle, half-open and slow TCP connections do not keep others out', async (t) => {
+  const server = await startDnsProcess()
+  const { port } = server
+  const sockets: Socket[] = []
   t.teardown(() => {
     for (const socket of sockets) socket.destroy()
+    return server.stop()
   })
-  for (const [i, socket] of sockets.entries()) {
-    socket.on('error', () => undefined)
+  const connected = { count: 0, failed: new Map<string, number>() }
+  for (let i = 0; i < 10_000; i++) {
+    const socket = connect({ port, host: '127.0.0.1' }, () => connected.count++)
+    sockets.push(socket)
+    socket.on('error', (error) => {
+      const code = 'code' in error ? String(error.code) : error.message
+      connected.failed.set(code, (connected.failed.get(code) ?? 0) + 1)
+    })
     // A third says nothing, a third stops in the middle, a third closes its half.
     if (i % 3 === 1) socket.write(Uint8Array.of(0, 40, 1, 2))
     if (i % 3 === 2) socket.end()
+    if (i % 500 === 499) {
+      t.equal(await rcodeOf(port, 'web.marathon.mesos', i % 1000 === 999), 0, `after ${i + 1}`)
+    }
   }
+  const { p99Ms, idleP99Ms, rssMb } = await server.report()
+  t.comment(`${connected.count} connected; event loop p99 ${p99Ms.toFixed(1)} ms; ${rssMb.toFixed(0)} MB`)
+  t.comment(`the server's limit of connections closed ${JSON.stringify([...connected.failed])}`)
+  t.ok(connected.count > 9000, `${connected.count} connections, ${JSON.stringify([...connected.failed])}`)
+  t.notOk(connected.failed.has('EMFILE'), 'the limit of descriptors (ulimit -n) is in the way')
+  t.ok(p99Ms <= 100 + 2 * idleP99Ms, `event loop p99 ${p99Ms} ms`)
   t.equal(await rcodeOf(port, 'web.marathon.mesos', true), 0, 'over TCP')
   t.equal(await rcodeOf(port, 'web.marathon.mesos'), 0, 'over UDP')
-  t.same(failures, [])
+})
+
+t.test('no response is larger than the client takes', async (t) => {
+  const { port } = await open(t)
+  const socket = createSocket('udp4')
+  t.teardown(() => socket.close())
+  socket.bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  const ask = async (packet: Uint8Array): Promise<Uint8Array> => {
+    socket.send(packet, port, '127.0.0.1')
+    const [reply] = (await once(socket, 'message', { signal: AbortSignal.timeout(10_000) })) as [Uint8Array]
+    return reply
+  }
+  for (const udpSizeBytes of [undefined, 0, 100, 512, 600, 1232, 1400, 4096, 65_535]) {
+    const limit = udpSizeBytes === undefined ? 512 : Math.min(4096, Math.max(512, udpSizeBytes))
+    const edns = { udpSizeBytes: udpSizeBytes ?? 0, version: 0, dnssecOk: false, options: [] }
+    for (const type of ['A', 'ANY', 'SRV', 'TXT'] as const) {
+      const message = query('many.data.jobs.mesos', parseType(type), udpSizeBytes === undefined ? {} : { edns })
+      const packet = encodeMessage(message, { limitBytes: 512 })
+      // The general path first, then what it kept.
+      for (let i = 0; i < 3; i++) {
+        const reply = await ask(packet)
+        t.ok(reply.length <= limit, `${type} with ${udpSizeBytes}: ${reply.length} octets`)
+      }
+    }
+  }
 })
 
 t.test('a thousand changes a second are seen at once', async (t) => {

@@ -1,0 +1,13 @@
+// For `node --import`: tells how late the event loops of the DNS server's threads are, to whoever listens on the channel.
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { BroadcastChannel, isMainThread, threadName } from 'node:worker_threads'
+
+if (!isMainThread && threadName?.startsWith('dns-') === true) {
+  const channel = new BroadcastChannel('loop-delay')
+  channel.unref()
+  const histogram = monitorEventLoopDelay({ resolution: 1 })
+  histogram.enable()
+  setInterval(() => {
+    channel.postMessage({ p99Ms: histogram.percentile(99) / 1e6, maxMs: histogram.max / 1e6 })
+  }, 100).unref()
+}
