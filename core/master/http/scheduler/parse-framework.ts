@@ -1,4 +1,6 @@
+import { errorMessage } from '../../../base/errors.ts'
 import { parseFrameworkId } from '../../../model/ids.ts'
+import { anyRole, parseRole } from '../../../model/role.ts'
 import { type FrameworkInfo } from '../../../model/scheduler.ts'
 import { parseLabels } from './parse-labels.ts'
 import { readId } from './problem.ts'
@@ -14,7 +16,7 @@ export function parseFramework(wire: FrameworkWire, path: string): FrameworkInfo
   return {
     ...(id && id.value !== '' ? { id: readId(parseFrameworkId, id, `${path}.id`) } : {}),
     ...{ user, name, hostname, capabilities },
-    roles: capabilities.includes('MULTI_ROLE') ? wire.roles : [wire.role ?? '*'],
+    roles: capabilities.includes('MULTI_ROLE') ? wire.roles : [wire.role ?? anyRole],
     failoverTimeoutMs: Math.round(wire.failover_timeout * 1_000),
     ...(principal === undefined ? {} : { principal }),
     ...(checkpoint === undefined ? {} : { checkpoint }),
@@ -35,7 +37,7 @@ export function frameworkProblem(wire: FrameworkWire, suppressed: readonly strin
   if (!isMultiRole && wire.roles.length > 0) {
     return "'FrameworkInfo.roles' must not be set when the framework is not MULTI_ROLE capable"
   }
-  const roles = isMultiRole ? wire.roles : [wire.role ?? '*']
+  const roles = isMultiRole ? wire.roles : [wire.role ?? anyRole]
   if (new Set(roles).size !== roles.length) return "'FrameworkInfo.roles' contains duplicate items"
   const foreign = suppressed.find((role) => !roles.includes(role))
   if (foreign !== undefined) return `Suppressed role '${foreign}' is not contained in the list of roles`
@@ -46,12 +48,10 @@ export function frameworkProblem(wire: FrameworkWire, suppressed: readonly strin
 }
 
 function roleProblem(role: string): string | undefined {
-  if (role === '*') return undefined
-  for (const part of role.split('/')) {
-    if (part === '') return `Role '${role}' cannot be empty, nor start or end with a slash, nor have two in a row`
-    if (part === '.' || part === '..' || part === '*') return `Role '${role}' cannot include '${part}'`
-    if (part.startsWith('-')) return `Role '${role}' is invalid: '${part}' starts with a dash`
+  try {
+    parseRole(role)
+    return undefined
+  } catch (error) {
+    return errorMessage(error) // ERR_MODEL_ROLE
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return /[\s\u0008\u000b]/.test(role) ? `Role '${role}' cannot contain white space or control characters` : undefined
 }

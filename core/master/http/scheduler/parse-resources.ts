@@ -1,13 +1,12 @@
 import { addResources, noResources, normalizePorts, type Resources, sumResources } from '../../../model/resources.ts'
 import { type PersistentVolume, type Reservation, type ResourceShare } from '../../../model/reservation.ts'
+import { anyRole } from '../../../model/role.ts'
 import { parseLabels } from './parse-labels.ts'
 import { malformed, refuseFields, unsupported } from './problem.ts'
 import { type resourceWire, type Wire } from './wire.ts'
 
 type ResourceWire = Wire<typeof resourceWire>
 
-/** Any role, and so no reservation. */
-const anyRole = '*'
 const largest = 2 ** 32
 
 /**
