@@ -34,6 +34,9 @@ const prefix = 'tasks/'
 const flushAfterMs = 200
 const retryAfterMs = 2_000
 
+/** Tasks of one write: it need not be one, and ZooKeeper takes a megabyte at most. */
+const batchSize = 250
+
 /** Opens the table with what an earlier master cached; entries that can't be read are left out: agents know better. */
 export async function openTaskTable(options: TaskTableOptions): Promise<TaskTable> {
   const { store, term, clock, log } = options
@@ -57,7 +60,9 @@ export async function openTaskTable(options: TaskTableOptions): Promise<TaskTabl
       return { key: `${prefix}${id}`, value: task === undefined ? undefined : formatCachedTask(task) }
     })
     try {
-      if (writes.length > 0) await store.write(writes, { term })
+      for (let at = 0; at < writes.length; at += batchSize) {
+        await store.write(writes.slice(at, at + batchSize), { term })
+      }
     } catch (error) {
       for (const id of ids) dirty.add(id)
       throw error
