@@ -10,7 +10,7 @@ import t from 'tap'
 import { systemClock } from '../../core/base/clock.ts'
 import { silentLog } from '../../core/base/log.ts'
 import { openSnapshotCache } from '../../networking/node/cache.ts'
-import { dnsAddress } from '../../networking/protocol.ts'
+import { containerGateway, dnsAddress, dnsAddresses } from '../../networking/protocol.ts'
 import { fixtureSnapshot } from '../fixtures/dns/snapshot.ts'
 import { canMakeHosts, makeHost, type TestHost } from '../support/hosts.ts'
 
@@ -85,4 +85,34 @@ t.test('names are answered from the disk right after SIGKILL', { skip: canMakeHo
   )
   // Twice: what is measured with is one more process for each attempt.
   t.ok(tookMs <= 2 * slowness * quiet.answerMs, `${tookMs} ms`)
+  await t.test('from a container, over both IP versions', async (t) => {
+    const container = attachContainer(host)
+    t.teardown(() => container.remove())
+    for (const server of [...dnsAddresses, containerGateway[4]]) {
+      for (const transport of ['+notcp', '+tcp']) {
+        const dig = ['dig', `@${server}`, transport, '+short', '+time=3', '+tries=3', 'web.marathon.mesos', 'A']
+        const { stdout } = await run('nsenter', [`--net=${container.path}`, ...dig]).catch(() => ({ stdout: '' }))
+        t.equal(stdout.split('\n').filter((line) => /^\d+\./.test(line)).length, 3, `${server} ${transport}`)
+      }
+    }
+  })
 })
+
+/** Wired as CNI wires it: an address of its own, everything else by the link-local gateway, whose MAC is known. */
+function attachContainer(host: TestHost): TestHost {
+  const container = makeHost('box')
+  host.run('ip', 'link', 'add', 'box0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', container.name)
+  host.run('ip', 'link', 'set', 'box0', 'up')
+  const mac = /link\/ether (\S+)/.exec(host.run('ip', 'link', 'show', 'box0'))?.[1] ?? ''
+  container.run('ip', 'link', 'set', 'eth0', 'up')
+  const own = { 4: '10.80.9.2/32', 6: 'fd00:77::2/128' }
+  for (const family of [4, 6] as const) {
+    const nodad = family === 6 ? ['nodad'] : []
+    const gateway = containerGateway[family]
+    container.run('ip', 'address', 'add', own[family], 'dev', 'eth0', ...nodad)
+    container.run('ip', 'neighbour', 'replace', gateway, 'lladdr', mac, 'dev', 'eth0', 'nud', 'permanent')
+    container.run('ip', `-${family}`, 'route', 'add', 'default', 'via', gateway, 'dev', 'eth0', 'onlink')
+    host.run('ip', 'route', 'add', own[family], 'dev', 'box0')
+  }
+  return container
+}
