@@ -206,3 +206,41 @@ t.test('an agent that does not answer', async (t) => {
   const back = (one: Json) => one.status.reason === 'REASON_AGENT_REREGISTERED'
   t.match(await framework.wait('UPDATE', back), { status: { state: 'TASK_RUNNING', task_id: { value: 'far' } } })
 })
+
+t.test('reservations and volumes, in both styles of Mesos', async (t) => {
+  const master = await startMesosMaster()
+  const agent = startAgent({ name: 'node1', address: master.address, manner: 'runs' })
+  t.teardown(async () => {
+    await agent.stop()
+    await master.stop()
+  })
+  const refinement = { capabilities: [{ type: 'RESERVATION_REFINEMENT' }] }
+  const owner = { reservations: [{ type: 'DYNAMIC', role: 'db', principal: 'me' }] }
+  const scalar = (name: string, value: number) => ({ name, type: 'SCALAR', scalar: { value }, ...owner })
+  const framework = await subscribeMesos(master.url, { ...refinement, role: 'db', principal: 'me' })
+  const [offer] = (await framework.wait('OFFERS')).offers
+  const persistence = { persistence: { id: 'v1', principal: 'me' }, volume: { container_path: 'data', mode: 'RW' } }
+  const operations = [
+    { type: 'RESERVE', reserve: { resources: [scalar('cpus', 0.5), scalar('disk', 100)] } },
+    { type: 'CREATE', create: { volumes: [{ ...scalar('disk', 60), disk: persistence }] } },
+  ]
+  const answer = await framework.call('ACCEPT', { offer_ids: [offer.id], operations, filters: { refuse_seconds: 0 } })
+  t.equal(answer.status, 202, answer.text)
+  const reserved = (one: Json) => one.offers[0].resources.some((resource: Json) => resource.reservations !== undefined)
+  const [next] = (await framework.wait('OFFERS', reserved)).offers
+  const own = next.resources.filter((resource: Json) => resource.reservations !== undefined)
+  t.match(own, [
+    { name: 'cpus', scalar: { value: 0.5 }, ...owner },
+    { name: 'disk', scalar: { value: 40 }, ...owner },
+    { name: 'disk', scalar: { value: 60 }, ...owner, disk: persistence },
+  ])
+
+  // Before refinement a resource says `role` and `reservation`.
+  framework.cut()
+  const old = await subscribeMesos(master.url, { role: 'db', principal: 'me', id: { value: framework.id() } })
+  const [told] = (await old.wait('OFFERS')).offers
+  t.match(
+    told.resources.filter((resource: Json) => resource.role === 'db'),
+    [{ reservation: { principal: 'me' } }, { name: 'disk' }, { name: 'disk', disk: persistence }],
+  )
+})
