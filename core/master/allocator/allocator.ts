@@ -10,7 +10,7 @@ import { type Grant } from './grant.ts'
 import { openQuotas, type QuotaLimits } from './quota.ts'
 import { openRoleTree } from './role-tree.ts'
 import { type ClusterTotal, type Scalars } from './sorter.ts'
-import { explainWait, type Waiting } from './starvation.ts'
+import { eagerClients, explainWait, type Waiting } from './starvation.ts'
 
 /** What the allocator knows of a role. */
 export interface RoleUse {
@@ -68,6 +68,8 @@ export interface Allocator {
   roles(): ReadonlyMap<string, RoleUse>
   /** Frameworks, by role, that could take offers, or say they want none: since when they got none, and why. */
   waiting(nowMs: number, frameworkId?: FrameworkId): readonly Waiting[]
+  /** The same without reasons, which cost a look at each agent, and without those who want none. */
+  eager(): readonly Omit<Waiting, 'why'>[]
 }
 
 /** Opens an allocator without agents or frameworks. `random` (0 to 1) shuffles the agents. */
@@ -143,6 +145,7 @@ export function openAllocator(random: () => number): Allocator {
     agents: () => agents.ids(),
     share: (role) => roles.share(role),
     roles: () => rolesInUse(pass, weights),
+    eager: () => eagerClients(pass),
     waiting: (nowMs, frameworkId) => explainWait(pass, nowMs, frameworkId),
   }
 }

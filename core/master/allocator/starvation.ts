@@ -44,6 +44,13 @@ export function explainWait(pass: GrantPass, nowMs: number, frameworkId?: Framew
     }))
 }
 
+/** Frameworks and roles that want offers, and when they last got one. */
+export function eagerClients({ frameworks }: GrantPass): readonly Omit<Waiting, 'why'>[] {
+  return [...frameworks.clients()]
+    .filter(({ suppressed, frameworkId }) => !suppressed && frameworks.isActive(frameworkId))
+    .map(({ frameworkId, role, servedMs }) => ({ frameworkId, role, sinceMs: servedMs }))
+}
+
 /** From the weakest hindrance to the strongest: the weakest that is met on any agent is what keeps the client waiting. */
 const hindrances: readonly WaitReason[] = ['due', 'filtered', 'quota', 'reserved-for-others', 'nothing-left']
 

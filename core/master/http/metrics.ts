@@ -28,6 +28,14 @@ const metrics: readonly Metric[] = [
   gauge('master_tasks', 'tasks that have not ended', ({ tasks }) => tasks.size),
   gauge('master_tasks_running', 'tasks in the snapshot', ({ keeper }) => keeper.tasks.values.size),
   gauge('master_offers_outstanding', 'offers without an answer', ({ offers }) => [...offers.outstanding()].length),
+  gauge(
+    'master_allocator_waiting',
+    'framework and role pairs that want offers and got none for a minute',
+    (context) => waitsMs(context).filter((ms) => ms >= 60_000).length,
+  ),
+  gauge('master_allocator_longest_wait_seconds', 'longest of them', (context) =>
+    Math.round(Math.max(0, ...waitsMs(context)) / 1000),
+  ),
   gauge('master_memory_bytes', 'resident memory of the process', () => process.memoryUsage.rss()),
   counter('master_offers_total', 'offers made', ({ counters }) => counters.offersMade),
   counter('master_launches_total', 'tasks launched', ({ counters }) => counters.launches),
@@ -55,6 +63,16 @@ function gauge(name: string, help: string, read: Metric['read']): Metric {
 
 function counter(name: string, help: string, read: Metric['read']): Metric {
   return { name, help, kind: 'counter', read }
+}
+
+/** Of each framework and role that is not suppressed and has no offer now: how long it had none. */
+function waitsMs({ allocator, offers, clock }: MasterContext): readonly number[] {
+  const served = new Set([...offers.outstanding()].map(({ frameworkId, role }) => `${frameworkId} ${role}`))
+  const nowMs = clock.monotonicMs()
+  return allocator
+    .eager()
+    .filter(({ frameworkId, role }) => !served.has(`${frameworkId} ${role}`))
+    .map(({ sinceMs }) => nowMs - sinceMs)
 }
 
 function countState(agents: MasterContext['agents'], kind: string): number {
