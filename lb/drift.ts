@@ -15,13 +15,13 @@ export interface LbDriftOptions {
 }
 
 /** Time between two looks, in milliseconds; more where they take long: about one twentieth of the processor is for them. */
-const pacing = { everyMs: 400, restPerCost: 19 } as const
+const pacing = { everyMs: 250, restPerCost: 19 } as const
 
 /**
  * Least time between two reports: doubled each time that an audit found nothing of ours changed, up to the most, which is that
  * of the timed audit. Others who change their own nftables all the time thus cost no more than the timed audit does.
  */
-const spacing = { firstMs: 400, mostMs: 30_000 } as const
+const spacing = { firstMs: 250, mostMs: 30_000 } as const
 
 /** Looks until the signal aborts: what others did to routes, IPVS or nftables is reported within a second. */
 export async function watchLbDrift(

@@ -53,7 +53,8 @@ export function judgeVip({ snapshot, node, server }: VipQuery, state: NodeState,
   }
   const found = state.servers.find(same)
   if (found === undefined) return [{ ...where, holds: false, text: `virtual server ${key} is not programmed` }]
-  const lacking = wanted.backends.filter((backend) => !has(found.backends, backend))
+  // One that gets nothing new may also be absent: IPVS has none such over UDP.
+  const lacking = wanted.backends.filter((backend) => backend.weight > 0 && !has(found.backends, backend))
   const surplus = found.backends.filter((backend) => !has(wanted.backends, backend))
   const list = (backends: readonly RealServer[]) => backends.map(formatBackend).join(', ')
   if (lacking.length > 0) return [{ ...where, holds: false, text: `virtual server ${key} lacks ${list(lacking)}` }]

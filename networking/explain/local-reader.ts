@@ -1,10 +1,18 @@
 import { hasCode } from '../../core/base/errors.ts'
 import { type NodeName } from '../../core/model/ids.ts'
+import { type VirtualServer } from '../../lb/dataplane.ts'
+import { guardSet } from '../../lb/ipvs/guard.ts'
+import { openGuard } from '../../lb/ipvs/guard-apply.ts'
+import { openIpvsPlane } from '../../lb/ipvs/plane.ts'
+import { openIpvsTable } from '../../lb/ipvs/table.ts'
 import { readServers } from '../../lb/nftables/elements.ts'
 import { openRouteLookup } from '../netlink/lookup.ts'
+import { type NetnsTarget } from '../netlink/namespace.ts'
 import { openRouteSocket } from '../netlink/route-socket.ts'
 import { insideNetns, openNetns } from '../netns.ts'
+import { type Nft } from '../nft/nft.ts'
 import { openNftProcess } from '../nft/process.ts'
+import { type NftTable } from '../nft/table.ts'
 import { nftTable } from '../protocol.ts'
 import { type NodeReader, type NodeState } from './reader.ts'
 
@@ -15,6 +23,30 @@ export interface LocalReaderOptions {
   readonly netns: string
   readonly resolve: NodeReader['resolve']
 }
+
+interface Balanced {
+  readonly nft: Nft
+  readonly table: NftTable
+  readonly netns: NetnsTarget
+  readonly signal: AbortSignal
+}
+
+/** What the node's data plane has: its IPVS where the rules that stand beside that are there, else its maps. */
+async function readBalanced({ nft, table, netns, signal }: Balanced): Promise<readonly VirtualServer[]> {
+  if (!table.sets.has(guardSet('none', 4))) return readServers(table)
+  const ipvs = openIpvsTable({ netns })
+  try {
+    const guard = openGuard({ nft, table: nftTable })
+    return await openIpvsPlane({ table: ipvs, guard, sysctl: untouched, kernelRelease: '', ranges: [] }).read({
+      signal,
+    })
+  } finally {
+    ipvs.close()
+  }
+}
+
+/** Reading looks at no settings. */
+const untouched = { read: () => undefined, write: () => undefined }
 
 /** Reads the kernel of a simulated host. @throws ERR_NETNS_NOT_FOUND, ERR_NATIVE_EPERM */
 export function openLocalReader({ node, netns, resolve }: LocalReaderOptions): NodeReader {
@@ -33,7 +65,7 @@ export function openLocalReader({ node, netns, resolve }: LocalReaderOptions): N
       neighbours: await routes.neighbours(),
       fdb: await routes.fdb(),
       table,
-      servers: table === undefined ? [] : readServers(table),
+      servers: table === undefined ? [] : await readBalanced({ nft, table, netns: namespace.fd, signal }),
     }
   }
   let state: Promise<NodeState> | undefined
