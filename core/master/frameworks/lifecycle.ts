@@ -16,16 +16,16 @@ export function decideFramework(record: FrameworkRecord): Decide {
 }
 
 /** Enters a framework that an earlier master knew; it has until its deadline to come back. */
-export function recoverFramework(
-  context: MasterContext,
-  { id, info, disconnectedAtMs, removed }: FrameworkRecord,
-): void {
+export function recoverFramework(context: MasterContext, record: FrameworkRecord): void {
+  const { id, info, disconnectedAtMs, removed } = record
   const entry = enterFramework(context, id, info)
   if (removed) {
     entry.state = 'removed'
     return
   }
   const goneForMs = disconnectedAtMs === undefined ? 0 : context.clock.nowMs() - disconnectedAtMs
+  // It was connected when the master went: its time runs from now on, over any number of masters.
+  if (disconnectedAtMs === undefined) save(context, { ...record, disconnectedAtMs: context.clock.nowMs() })
   awaitReturn(context, entry, Math.max(info.failoverTimeoutMs - goneForMs, recoveryGraceMs))
 }
 
