@@ -13,6 +13,7 @@ import { resteerSuite, restartSuite } from '../support/lb-fault-suite.ts'
 import { matrixSuite } from '../support/lb-matrix.ts'
 import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 import { hasInetTables, hasIpvs } from '../support/ipvs/kernel.ts'
+import { repeatedly, repetitions } from '../support/repeat.ts'
 import { guestMissing } from '../vm/run.ts'
 
 /** With a kernel that has no nftables for IP, all but those marked `alone` are skipped: the guard's rules need it. */
@@ -32,13 +33,14 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>, 'alone'?])
 const guest = fileURLToPath(new URL('../vm/main.ts', import.meta.url))
 const missing = canMakeHosts || (hasIpvs() ? false : guestMissing())
 
-tap.setTimeout(280_000)
+const timeout = 280_000 * repetitions()
+tap.setTimeout(timeout)
 if (missing !== false) tap.test('IPVS', { skip: `this kernel has no IPVS, and ${missing}` }, async () => undefined)
 else if (hasIpvs()) {
   const noNft = hasInetTables() ? false : 'this kernel has IPVS, but not the families of nftables'
-  for (const [name, suite, alone] of suites) tap.test(name, { skip: alone === undefined && noNft }, suite)
+  for (const [name, suite, alone] of suites) await repeatedly(tap, name, { skip: alone === undefined && noNft, suite })
 } else {
-  const env = { ...process.env, WEFT_GUEST_TAP: '1' }
+  const env = { ...process.env, WEFT_GUEST_TAP: '1', WEFT_GUEST_TIMEOUT_MS: String(timeout) }
   const command = [guest, process.execPath, fileURLToPath(import.meta.url)]
-  tap.spawn(process.execPath, command, { timeout: 280_000, env }, 'in the test guest')
+  tap.spawn(process.execPath, command, { timeout, env }, 'in the test guest')
 }
