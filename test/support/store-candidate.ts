@@ -18,8 +18,11 @@ for (let i = 0; ; i++) {
     await store.write([{ key: `witness/${term}-${i}`, value: String(term) }], { term })
     if (i === 0) tell('wrote', term)
   } catch (error) {
-    tell('refused', String(Reflect.get(Object(error), 'code')))
-    break
+    const code = String(Reflect.get(Object(error), 'code'))
+    if (code !== 'ERR_STORE_UNAVAILABLE') {
+      tell('refused', code)
+      break
+    } // what was on its way when the process was stopped may break with the connection: the next one tells
   }
   await new Promise((resolve) => setTimeout(resolve, 20))
 }
