@@ -46,6 +46,8 @@ export interface LoadResult {
 
 /** Requests that go on until it is stopped. */
 export interface HttpLoad {
+  /** Ends it, whatever it found; after `stop` it does nothing. */
+  end(): void
   stop(): Promise<LoadResult>
 }
 
@@ -86,5 +88,5 @@ export async function startHttpLoad(layout: ClusterLayout, where: string, option
       if (sum !== null) return { answered: Number(sum[1]), failures }
     }
   }
-  return { stop }
+  return { stop, end: () => child.stdin?.end() }
 }

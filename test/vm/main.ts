@@ -6,10 +6,14 @@ import { errorMessage, hasCode } from '../../core/base/errors.ts'
 import { runInGuest } from './run.ts'
 
 const timeoutMs = Number(process.env['WEFT_GUEST_TIMEOUT_MS'] ?? 280_000)
+/** What tests may be asked for beside their paths. */
+const modes = Object.fromEntries(
+  ['WEFT_REPEAT', 'WEFT_LONG'].flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+)
 try {
   process.exitCode = await runInGuest(process.argv.slice(2), {
     timeoutMs,
-    env: { TAP_TIMEOUT: '250' },
+    env: { ...modes, TAP_TIMEOUT: String(Math.trunc(timeoutMs / 1000) - 30) },
     onOutput: (chunk, from) => process[from].write(chunk),
   })
 } catch (error) {
