@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import tap, { type Test } from 'tap'
 import { canMakeHosts } from '../support/hosts.ts'
 import { auditSuite, foreignSuite, isolationSuite } from '../support/ipvs/audit.ts'
+import { countersSuite } from '../support/lb-counters-suite.ts'
 import { scheduleSuite } from '../support/lb-schedule.ts'
 import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
@@ -22,6 +23,7 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>, 'alone'?])
   ['audit', auditSuite],
   ["others' services", foreignSuite, 'alone'],
   ['networks are apart', isolationSuite],
+  ['counters', (t) => countersSuite(t, 'ipvs')],
   ['schedulers', (t) => scheduleSuite(t, 'ipvs')],
   ['another data plane', switchSuite],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
