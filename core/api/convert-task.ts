@@ -13,6 +13,7 @@ import {
   type TaskInfo as TaskInfoProto,
   type TaskStatus as TaskStatusProto,
 } from './gen/cluster.ts'
+import { decodeContainer, decodeFetch, encodeContainer, encodeFetch } from './convert-container.ts'
 import { decodeReservations, encodeReservations } from './convert-reservation.ts'
 import {
   decodeDiscovery,
@@ -52,6 +53,8 @@ export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
     agentId: info.agentId,
     resources: encodeResources(info.resources),
     reserved: encodeReservations(info.reserved),
+    container: info.container === undefined ? undefined : encodeContainer(info.container),
+    fetch: encodeFetch(info.fetch),
     command: { shell, value, arguments: [...info.command.arguments], env: { ...env }, user: user ?? '' },
     networks: info.networks.map(encodeNetworkRequest),
     healthCheck: info.healthCheck === undefined ? undefined : encodeHealthCheck(info.healthCheck),
@@ -65,7 +68,7 @@ export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
 export function decodeTaskInfo(proto: TaskInfoProto | undefined, field: string): TaskInfo {
   const info = required(proto, field)
   const { user, ...command } = required(info.command, `${field}.command`)
-  const { healthCheck, discovery, reserved } = info
+  const { healthCheck, discovery, reserved, container, fetch } = info
   return {
     taskId: parsed(info.taskId, parseTaskId, `${field}.task_id`),
     name: info.name,
@@ -73,6 +76,8 @@ export function decodeTaskInfo(proto: TaskInfoProto | undefined, field: string):
     resources: decodeResources(info.resources, `${field}.resources`),
     ...(reserved.length === 0 ? {} : { reserved: decodeReservations(reserved, `${field}.reserved`) }),
     command: { ...command, ...(user === '' ? {} : { user }) },
+    ...(container === undefined ? {} : { container: decodeContainer(container, `${field}.container`) }),
+    ...(fetch.length === 0 ? {} : { fetch: decodeFetch(fetch) }),
     networks: info.networks.map((request) => decodeNetworkRequest(request, `${field}.networks`)),
     ...(healthCheck === undefined ? {} : { healthCheck: decodeHealthCheck(healthCheck, `${field}.health_check`) }),
     ...(discovery === undefined ? {} : { discovery: decodeDiscovery(discovery, `${field}.discovery`) }),

@@ -379,11 +379,58 @@ export interface TaskInfo {
   labels: { [key: string]: string };
   /** how much of the resources comes from which reservation */
   reserved: Reservation[];
+  /** absent: the host's file system, read-only */
+  container: ContainerInfo | undefined;
+  fetch: FetchUri[];
 }
 
 export interface TaskInfo_LabelsEntry {
   key: string;
   value: string;
+}
+
+export interface ContainerInfo {
+  /** mesos, docker */
+  type: string;
+  /** absent: the host's own directories */
+  image: Image | undefined;
+  volumes: VolumeMount[];
+  privileged?: boolean | undefined;
+}
+
+export interface Image {
+  source:
+    | { $case: "directory"; value: string }
+    | //
+    /** URI */
+    { $case: "tarball"; value: string }
+    | { $case: "oci"; value: OciImage }
+    | undefined;
+}
+
+export interface OciImage {
+  reference: string;
+  forcePull: boolean;
+}
+
+export interface VolumeMount {
+  containerPath: string;
+  readOnly: boolean;
+  source:
+    | { $case: "hostPath"; value: string }
+    | { $case: "persistentId"; value: string }
+    | { $case: "sharedPath"; value: string }
+    | { $case: "secret"; value: string }
+    | undefined;
+}
+
+export interface FetchUri {
+  uri: string;
+  executable: boolean;
+  extract: boolean;
+  cache: boolean;
+  /** empty: the last segment of the URI's path */
+  outputFile: string;
 }
 
 export interface CommandInfo {
@@ -3559,6 +3606,8 @@ function createBaseTaskInfo(): TaskInfo {
     killGraceMs: 0,
     labels: {},
     reserved: [],
+    container: undefined,
+    fetch: [],
   };
 }
 
@@ -3596,6 +3645,12 @@ export const TaskInfo: MessageFns<TaskInfo> = {
     });
     for (const v of message.reserved) {
       Reservation.encode(v!, writer.uint32(162).fork()).join();
+    }
+    if (message.container !== undefined) {
+      ContainerInfo.encode(message.container, writer.uint32(170).fork()).join();
+    }
+    for (const v of message.fetch) {
+      FetchUri.encode(v!, writer.uint32(178).fork()).join();
     }
     return writer;
   },
@@ -3704,6 +3759,22 @@ export const TaskInfo: MessageFns<TaskInfo> = {
             message.reserved.push(Reservation.decode(reader, reader.uint32()));
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.container = ContainerInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.fetch.push(FetchUri.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3759,6 +3830,405 @@ export const TaskInfo_LabelsEntry: MessageFns<TaskInfo_LabelsEntry> = {
             }
 
             message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseContainerInfo(): ContainerInfo {
+  return { type: "", image: undefined, volumes: [], privileged: undefined };
+}
+
+export const ContainerInfo: MessageFns<ContainerInfo> = {
+  encode(message: ContainerInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== "") {
+      writer.uint32(10).string(message.type);
+    }
+    if (message.image !== undefined) {
+      Image.encode(message.image, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.volumes) {
+      VolumeMount.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.privileged !== undefined) {
+      writer.uint32(32).bool(message.privileged);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContainerInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContainerInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.image = Image.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.volumes.push(VolumeMount.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.privileged = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseImage(): Image {
+  return { source: undefined };
+}
+
+export const Image: MessageFns<Image> = {
+  encode(message: Image, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.source?.$case) {
+      case "directory":
+        writer.uint32(10).string(message.source.value);
+        break;
+      case "tarball":
+        writer.uint32(18).string(message.source.value);
+        break;
+      case "oci":
+        OciImage.encode(message.source.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Image {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseImage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = { $case: "directory", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = { $case: "tarball", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.source = { $case: "oci", value: OciImage.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOciImage(): OciImage {
+  return { reference: "", forcePull: false };
+}
+
+export const OciImage: MessageFns<OciImage> = {
+  encode(message: OciImage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reference !== "") {
+      writer.uint32(10).string(message.reference);
+    }
+    if (message.forcePull !== false) {
+      writer.uint32(16).bool(message.forcePull);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OciImage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOciImage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reference = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.forcePull = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVolumeMount(): VolumeMount {
+  return { containerPath: "", readOnly: false, source: undefined };
+}
+
+export const VolumeMount: MessageFns<VolumeMount> = {
+  encode(message: VolumeMount, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.containerPath !== "") {
+      writer.uint32(10).string(message.containerPath);
+    }
+    if (message.readOnly !== false) {
+      writer.uint32(16).bool(message.readOnly);
+    }
+    switch (message.source?.$case) {
+      case "hostPath":
+        writer.uint32(26).string(message.source.value);
+        break;
+      case "persistentId":
+        writer.uint32(34).string(message.source.value);
+        break;
+      case "sharedPath":
+        writer.uint32(42).string(message.source.value);
+        break;
+      case "secret":
+        writer.uint32(50).string(message.source.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VolumeMount {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVolumeMount();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.containerPath = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.readOnly = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.source = { $case: "hostPath", value: reader.string() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.source = { $case: "persistentId", value: reader.string() };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.source = { $case: "sharedPath", value: reader.string() };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.source = { $case: "secret", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFetchUri(): FetchUri {
+  return { uri: "", executable: false, extract: false, cache: false, outputFile: "" };
+}
+
+export const FetchUri: MessageFns<FetchUri> = {
+  encode(message: FetchUri, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uri !== "") {
+      writer.uint32(10).string(message.uri);
+    }
+    if (message.executable !== false) {
+      writer.uint32(16).bool(message.executable);
+    }
+    if (message.extract !== false) {
+      writer.uint32(24).bool(message.extract);
+    }
+    if (message.cache !== false) {
+      writer.uint32(32).bool(message.cache);
+    }
+    if (message.outputFile !== "") {
+      writer.uint32(42).string(message.outputFile);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FetchUri {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFetchUri();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.uri = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.executable = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.extract = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.cache = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.outputFile = reader.string();
             continue;
           }
         }
