@@ -1,5 +1,5 @@
 import t from 'tap'
-import { encodeRecord } from '../../core/master/http/scheduler/record-io.ts'
+import { encodeRecord } from '../../core/api/mesos/record-io.ts'
 import { type MesosFramework, post, RecordReader, subscribeMesos } from '../support/mesos-framework-client.ts'
 import { startMesosMaster } from '../support/mesos-master.ts'
 import { startFramework, until } from '../support/master.ts'

@@ -2,7 +2,7 @@ import { unreachable } from '../../../base/errors.ts'
 import { type AgentId } from '../../../model/ids.ts'
 import { type SchedulerEvent } from '../../../model/scheduler.ts'
 import { type AgentAddress, formatOffer } from './format-offer.ts'
-import { formatStatus } from './format-status.ts'
+import { formatStatus } from '../../../api/mesos/format-status.ts'
 
 /** How often a subscriber hears something. Source: mesos, src/master/constants.hpp, DEFAULT_HEARTBEAT_INTERVAL. */
 export const heartbeatSeconds = 15

@@ -1,5 +1,5 @@
 import { type FrameworkInfo, type Offer } from '../../../model/scheduler.ts'
-import { formatReservation, formatResources } from './format-resources.ts'
+import { formatReservation, formatResources } from '../../../api/mesos/format-resources.ts'
 
 /** Where an agent is, for the offer's `url`. */
 export interface AgentAddress {

@@ -5,8 +5,8 @@ import { type OfferOperation, type RefusedLaunch, type SchedulerCall } from '../
 import { type TaskInfo } from '../../../model/task.ts'
 import { parseResources } from './parse-resources.ts'
 import { parseExecutor, parseTask, parseTaskPlace, type TaskOwner } from './parse-task.ts'
-import { isUnsupported, malformed, readId, unsupported } from './problem.ts'
-import { executorWire, idValue, resourceWire, taskWire, type Wire } from './wire.ts'
+import { isUnsupported, malformed, readId, unsupported } from '../../../api/mesos/problem.ts'
+import { executorWire, idValue, resourceWire, taskWire, type Wire } from '../../../api/mesos/wire.ts'
 
 const filters = z.looseObject({ refuse_seconds: z.number().default(5) }).default({ refuse_seconds: 5 })
 const resourceList = z.array(resourceWire).default([])

@@ -4,8 +4,8 @@ import { type FrameworkId, parseAgentId, parseExecutorId, parseFrameworkId, pars
 import { type FrameworkInfo, type SchedulerCall } from '../../../model/scheduler.ts'
 import { acceptWire, declineWire, parseAccept, parseDecline } from './parse-accept.ts'
 import { frameworkProblem, parseFramework } from './parse-framework.ts'
-import { readAs, readId, withoutNulls } from './problem.ts'
-import { base64Text, frameworkWire, idValue, nanoseconds } from './wire.ts'
+import { readAs, readId, withoutNulls } from '../../../api/mesos/problem.ts'
+import { base64Text, frameworkWire, idValue, nanoseconds } from '../../../api/mesos/wire.ts'
 
 /** What a request asks for. */
 export type SchedulerRequest =

@@ -1,7 +1,7 @@
 import { type FetchUri } from '../../../model/container.ts'
 import { type CommandInfo } from '../../../model/task.ts'
-import { malformed, refuseFields, unsupported } from './problem.ts'
-import { type commandWire, type Wire } from './wire.ts'
+import { malformed, refuseFields, unsupported } from '../../../api/mesos/problem.ts'
+import { type commandWire, type Wire } from '../../../api/mesos/wire.ts'
 
 type CommandWire = Wire<typeof commandWire>
 

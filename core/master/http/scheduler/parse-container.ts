@@ -2,9 +2,9 @@ import { errorMessage } from '../../../base/errors.ts'
 import { type ContainerInfo, type Image, type VolumeMount } from '../../../model/container.ts'
 import { parseNetworkName } from '../../../model/ids.ts'
 import { type NetworkRequest, type PortMapping } from '../../../model/task.ts'
-import { parseLabels } from './parse-labels.ts'
-import { refuseFields, unsupported } from './problem.ts'
-import { type containerWire, type Wire } from './wire.ts'
+import { parseLabels } from '../../../api/mesos/parse-labels.ts'
+import { refuseFields, unsupported } from '../../../api/mesos/problem.ts'
+import { type containerWire, type Wire } from '../../../api/mesos/wire.ts'
 
 type ContainerWire = Wire<typeof containerWire>
 type DockerWire = NonNullable<ContainerWire['docker']>

@@ -2,9 +2,9 @@ import { errorMessage } from '../../../base/errors.ts'
 import { parseFrameworkId } from '../../../model/ids.ts'
 import { anyRole, parseRole } from '../../../model/role.ts'
 import { type FrameworkInfo } from '../../../model/scheduler.ts'
-import { parseLabels } from './parse-labels.ts'
-import { readId } from './problem.ts'
-import { type frameworkWire, type Wire } from './wire.ts'
+import { parseLabels } from '../../../api/mesos/parse-labels.ts'
+import { readId } from '../../../api/mesos/problem.ts'
+import { type frameworkWire, type Wire } from '../../../api/mesos/wire.ts'
 
 type FrameworkWire = Wire<typeof frameworkWire>
 

@@ -1,6 +1,6 @@
 import { type HealthCheck, type HealthProbe } from '../../../model/task.ts'
-import { refuseFields, unsupported } from './problem.ts'
-import { type healthCheckWire, type Wire } from './wire.ts'
+import { refuseFields, unsupported } from '../../../api/mesos/problem.ts'
+import { type healthCheckWire, type Wire } from '../../../api/mesos/wire.ts'
 
 type HealthCheckWire = Wire<typeof healthCheckWire>
 

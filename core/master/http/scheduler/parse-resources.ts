@@ -1,9 +1,9 @@
 import { addResources, noResources, normalizePorts, type Resources, sumResources } from '../../../model/resources.ts'
 import { type PersistentVolume, type Reservation, type ResourceShare } from '../../../model/reservation.ts'
 import { anyRole } from '../../../model/role.ts'
-import { parseLabels } from './parse-labels.ts'
-import { malformed, refuseFields, unsupported } from './problem.ts'
-import { type resourceWire, type Wire } from './wire.ts'
+import { parseLabels } from '../../../api/mesos/parse-labels.ts'
+import { malformed, refuseFields, unsupported } from '../../../api/mesos/problem.ts'
+import { type resourceWire, type Wire } from '../../../api/mesos/wire.ts'
 
 type ResourceWire = Wire<typeof resourceWire>
 

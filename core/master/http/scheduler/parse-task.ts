@@ -5,10 +5,16 @@ import { type CommandInfo, type DiscoveryInfo, type Protocol, type TaskInfo } fr
 import { parseCommand, parseUris } from './parse-command.ts'
 import { parseContainer } from './parse-container.ts'
 import { parseHealthCheck } from './parse-health.ts'
-import { parseLabels } from './parse-labels.ts'
+import { parseLabels } from '../../../api/mesos/parse-labels.ts'
 import { parseResources } from './parse-resources.ts'
-import { malformed, readId, refuseFields, unsupported } from './problem.ts'
-import { type discoveryWire, type executorWire, type nanoseconds, type taskWire, type Wire } from './wire.ts'
+import { malformed, readId, refuseFields, unsupported } from '../../../api/mesos/problem.ts'
+import {
+  type discoveryWire,
+  type executorWire,
+  type nanoseconds,
+  type taskWire,
+  type Wire,
+} from '../../../api/mesos/wire.ts'
 
 type TaskWire = Wire<typeof taskWire>
 

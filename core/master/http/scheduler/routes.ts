@@ -1,6 +1,6 @@
 import { type FastifyInstance, type FastifyPluginAsync, type FastifyReply, type FastifyRequest } from 'fastify'
 import { AppError, errorMessage } from '../../../base/errors.ts'
-import { acceptProblem, contentTypeProblem, type Refusal } from './media.ts'
+import { acceptProblem, contentTypeProblem, type Refusal } from '../../../api/mesos/media.ts'
 import { parseCall, type SchedulerRequest } from './parse-call.ts'
 import { openSubscribers, type SchedulerRoutesOptions, type Subscribers } from './subscribers.ts'
 

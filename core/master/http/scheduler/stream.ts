@@ -1,7 +1,7 @@
 import { type ServerResponse } from 'node:http'
 import { type Clock } from '../../../base/clock.ts'
 import { heartbeatEvent, heartbeatSeconds } from './format-event.ts'
-import { encodeRecord } from './record-io.ts'
+import { encodeRecord } from '../../../api/mesos/record-io.ts'
 
 /** Octets that may wait for a subscriber that does not read. */
 export const maxQueuedBytes = 16 * 1024 * 1024

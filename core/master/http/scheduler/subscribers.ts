@@ -10,7 +10,7 @@ import { type MasterContext } from '../../context.ts'
 import { updateProblem } from '../../frameworks/update.ts'
 import { type EventFor, formatEvent } from './format-event.ts'
 import { formatMasterInfo } from './master-info.ts'
-import { type Refusal } from './media.ts'
+import { type Refusal } from '../../../api/mesos/media.ts'
 import { type SchedulerRequest } from './parse-call.ts'
 import { openRecordStream, type RecordStream } from './stream.ts'
 

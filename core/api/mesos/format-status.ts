@@ -1,6 +1,6 @@
-import { ipFamily } from '../../../base/ip.ts'
-import { type AgentId } from '../../../model/ids.ts'
-import { type NetworkInfo, type TaskStatus } from '../../../model/task.ts'
+import { ipFamily } from '../../base/ip.ts'
+import { type AgentId } from '../../model/ids.ts'
+import { type NetworkInfo, type TaskStatus } from '../../model/task.ts'
 
 /** A status as its framework reads it. Source: mesos, mesos.proto, message TaskStatus. */
 export function formatStatus(status: TaskStatus, agentId?: AgentId): object {

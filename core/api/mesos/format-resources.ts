@@ -1,5 +1,5 @@
-import { type PersistentVolume, type Reservation } from '../../../model/reservation.ts'
-import { type Resources } from '../../../model/resources.ts'
+import { type PersistentVolume, type Reservation } from '../../model/reservation.ts'
+import { type Resources } from '../../model/resources.ts'
 import { formatLabels } from './parse-labels.ts'
 
 /** What a list of resources is told with. */

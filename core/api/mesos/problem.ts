@@ -1,5 +1,5 @@
 import { type z } from 'zod'
-import { AppError, errorMessage, hasCode } from '../../../base/errors.ts'
+import { AppError, errorMessage, hasCode } from '../../base/errors.ts'
 
 /** As deep as protobuf's own readers go. */
 const deepest = 100
