@@ -12,7 +12,7 @@ export interface MasterTask {
   /** The latest that was heard. */
   readonly status: TaskStatus
   /** Set once somebody asked for its end. */
-  readonly killing?: { readonly graceMs: number; readonly sinceMs?: number | undefined }
+  readonly killing?: { readonly graceMs: number; readonly sinceMs?: number }
   /** The latest update that its framework has not acknowledged: sent again when it subscribes. */
   readonly unacknowledged?: TaskStatus
 }
@@ -34,7 +34,10 @@ export function stepTask(task: MasterTask, event: TaskEvent): MasterTask {
         ? task
         : { ...task, status: { ...task.status, healthy: event.healthy, timestampMs: event.timestampMs } }
     case 'kill':
-      return { ...task, killing: { graceMs: event.graceMs, sinceMs: event.nowMs } }
+      return {
+        ...task,
+        killing: { graceMs: event.graceMs, ...(event.nowMs === undefined ? {} : { sinceMs: event.nowMs }) },
+      }
     case 'acknowledge': {
       if (task.unacknowledged?.uuid !== event.uuid) return task
       const { unacknowledged: _, ...rest } = task
