@@ -1,9 +1,11 @@
 import { parseIp } from '../base/ip.ts'
-import { parseAgentId, parseNodeName, parseTaskId } from '../model/ids.ts'
+import { parseAgentId, parseExecutorId, parseNodeName, parseTaskId } from '../model/ids.ts'
 import {
   type AgentCommand as AgentCommandProto,
   type AgentMessage as AgentMessageProto,
   type AgentTask as AgentTaskProto,
+  type ExecutorMessage as ExecutorMessageProto,
+  type Launch as LaunchProto,
   type Refused as RefusedProto,
   type Register as RegisterProto,
 } from './gen/cluster.ts'
@@ -16,7 +18,14 @@ import {
   encodeTaskInfo,
   encodeTaskStatus,
 } from './convert-task.ts'
-import { type AgentCommand, type AgentMessage, type AgentOrder, type AgentTask, type Registration } from './messages.ts'
+import {
+  type AgentCommand,
+  type AgentMessage,
+  type AgentOrder,
+  type AgentTask,
+  type ExecutorMessage,
+  type Registration,
+} from './messages.ts'
 import { parsed, required } from './parse.ts'
 
 /** What an agent says, as it travels. */
@@ -32,6 +41,12 @@ export function encodeAgentMessage(message: AgentMessage): AgentMessageProto {
       return { body: { $case: 'pong', value: {} } }
     case 'reservations-kept':
       return { body: { $case: 'reservationsKept', value: { problem: message.problem } } }
+    case 'executor-message':
+      return { body: { $case: 'executorMessage', value: encodeExecutorMessage(message) } }
+    case 'executor-ended': {
+      const { frameworkId, executorId, status } = message
+      return { body: { $case: 'executorEnded', value: { frameworkId, executorId, status } } }
+    }
   }
 }
 
@@ -52,6 +67,14 @@ export function decodeAgentMessage({ body }: AgentMessageProto): AgentMessage | 
       return { kind: 'pong' }
     case 'reservationsKept':
       return { kind: 'reservations-kept', problem: body.value.problem }
+    case 'executorMessage':
+      return decodeExecutorMessage(body.value)
+    case 'executorEnded': {
+      const { executorId, status } = body.value
+      const frameworkId = decodeFrameworkId(body.value.frameworkId, 'executor_ended.framework_id')
+      const id = parsed(executorId, parseExecutorId, 'executor_ended.executor_id')
+      return { kind: 'executor-ended', frameworkId, executorId: id, ...(status === undefined ? {} : { status }) }
+    }
     case undefined:
       return undefined
   }
@@ -73,8 +96,9 @@ function encodeOrder(order: AgentOrder): NonNullable<AgentCommandProto['body']> 
     case 'registered':
       return { $case: 'registered', value: { agentId: order.agentId, pingIntervalMs: order.pingIntervalMs } }
     case 'launch': {
+      const { name: frameworkName = '', user: frameworkUser = '' } = order.framework ?? {}
       const tasks = order.tasks.map(encodeTaskInfo)
-      return { $case: 'launch', value: { frameworkId: order.frameworkId, tasks } }
+      return { $case: 'launch', value: { frameworkId: order.frameworkId, tasks, frameworkName, frameworkUser } }
     }
     case 'kill':
       return { $case: 'kill', value: { taskId: order.taskId, graceMs: order.graceMs } }
@@ -87,6 +111,12 @@ function encodeOrder(order: AgentOrder): NonNullable<AgentCommandProto['body']> 
       const value = { reserved: encodeReservations(reserved), destroyed: encodeReservations(destroyed) }
       return { $case: 'reservations', value }
     }
+    case 'executor-message':
+      return { $case: 'executorMessage', value: encodeExecutorMessage(order) }
+    case 'shutdown-executor': {
+      const { frameworkId, executorId = '' } = order
+      return { $case: 'shutdownExecutor', value: { frameworkId, executorId } }
+    }
     case 'refused':
       return { $case: 'refused', value: { code: order.code, reason: order.reason, leader: order.leader ?? '' } }
   }
@@ -98,10 +128,8 @@ function decodeOrder(body: AgentCommandProto['body']): AgentOrder | undefined {
       const agentId = parsed(body.value.agentId, parseAgentId, 'registered.agent_id')
       return { kind: 'registered', agentId, pingIntervalMs: body.value.pingIntervalMs }
     }
-    case 'launch': {
-      const frameworkId = decodeFrameworkId(body.value.frameworkId, 'launch.framework_id')
-      return { kind: 'launch', frameworkId, tasks: body.value.tasks.map((task) => decodeTaskInfo(task, 'launch.task')) }
-    }
+    case 'launch':
+      return decodeLaunch(body.value)
     case 'kill': {
       const { taskId, graceMs } = body.value
       return { kind: 'kill', taskId: parsed(taskId, parseTaskId, 'kill.task_id'), graceMs }
@@ -120,10 +148,41 @@ function decodeOrder(body: AgentCommandProto['body']): AgentOrder | undefined {
         destroyed: decodeReservations(body.value.destroyed, 'reservations.destroyed'),
       }
     }
+    case 'executorMessage':
+      return decodeExecutorMessage(body.value)
+    case 'shutdownExecutor': {
+      const { executorId } = body.value
+      const frameworkId = decodeFrameworkId(body.value.frameworkId, 'shutdown_executor.framework_id')
+      if (executorId === '') return { kind: 'shutdown-executor', frameworkId }
+      const id = parsed(executorId, parseExecutorId, 'shutdown_executor.executor_id')
+      return { kind: 'shutdown-executor', frameworkId, executorId: id }
+    }
     case 'refused':
       return decodeRefused(body.value)
     case undefined:
       return undefined
+  }
+}
+
+function decodeLaunch({ frameworkId, tasks, frameworkName: name, frameworkUser: user }: LaunchProto): AgentOrder {
+  return {
+    kind: 'launch',
+    frameworkId: decodeFrameworkId(frameworkId, 'launch.framework_id'),
+    tasks: tasks.map((task) => decodeTaskInfo(task, 'launch.task')),
+    ...(name === '' ? {} : { framework: { name, user } }),
+  }
+}
+
+function encodeExecutorMessage({ frameworkId, executorId, data }: ExecutorMessage): ExecutorMessageProto {
+  return { frameworkId, executorId, data }
+}
+
+function decodeExecutorMessage({ frameworkId, executorId, data }: ExecutorMessageProto): ExecutorMessage {
+  return {
+    kind: 'executor-message',
+    frameworkId: decodeFrameworkId(frameworkId, 'executor_message.framework_id'),
+    executorId: parsed(executorId, parseExecutorId, 'executor_message.executor_id'),
+    data,
   }
 }
 
@@ -157,6 +216,7 @@ function encodeRegistration(registration: Registration): RegisterProto {
     highestTerm: registration.highestTerm,
     reserved: encodeReservations(registration.reserved),
     kept: encodeReservations(registration.kept),
+    httpPort: registration.httpPort ?? 0,
   }
 }
 
@@ -172,5 +232,6 @@ function decodeRegistration(proto: RegisterProto): Registration {
     highestTerm: proto.highestTerm,
     reserved: decodeReservations(proto.reserved, 'register.reserved'),
     kept: decodeReservations(proto.kept, 'register.kept'),
+    ...(proto.httpPort === 0 ? {} : { httpPort: proto.httpPort }),
   }
 }

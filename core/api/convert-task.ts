@@ -1,28 +1,26 @@
-import { type FrameworkId, parseAgentId, parseFrameworkId, parseNetworkName, parseTaskId } from '../model/ids.ts'
-import {
-  type HealthCheck,
-  type HealthProbe,
-  type NetworkRequest,
-  type TaskInfo,
-  type TaskState,
-  type TaskStatus,
-} from '../model/task.ts'
+import { type FrameworkId, parseAgentId, parseFrameworkId, parseTaskId } from '../model/ids.ts'
+import { type HealthCheck, type HealthProbe, type TaskInfo, type TaskState, type TaskStatus } from '../model/task.ts'
 import {
   type HealthCheck as HealthCheckProto,
-  type NetworkRequest as NetworkRequestProto,
   type TaskInfo as TaskInfoProto,
   type TaskStatus as TaskStatusProto,
 } from './gen/cluster.ts'
 import { decodeContainer, decodeFetch, encodeContainer, encodeFetch } from './convert-container.ts'
+import {
+  decodeCommand,
+  decodeExecutor,
+  decodeNetworkRequest,
+  encodeCommand,
+  encodeExecutor,
+  encodeNetworkRequest,
+} from './convert-executor.ts'
 import { decodeReservations, encodeReservations } from './convert-reservation.ts'
 import {
   decodeDiscovery,
   decodeNetworkInfos,
-  decodePortMappings,
   decodeResources,
   encodeDiscovery,
   encodeNetworkInfos,
-  encodePortMappings,
   encodeResources,
 } from './convert-resources.ts'
 import { oneOf, parsed, portNumber, required } from './parse.ts'
@@ -46,7 +44,6 @@ const taskStates: readonly TaskState[] = [
 
 /** The model's task as it travels. */
 export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
-  const { shell, value, env, user } = info.command
   return {
     taskId: info.taskId,
     name: info.name,
@@ -55,7 +52,10 @@ export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
     reserved: encodeReservations(info.reserved),
     container: info.container === undefined ? undefined : encodeContainer(info.container),
     fetch: encodeFetch(info.fetch),
-    command: { shell, value, arguments: [...info.command.arguments], env: { ...env }, user: user ?? '' },
+    executor: info.executor === undefined ? undefined : encodeExecutor(info.executor),
+    groupId: info.groupId ?? '',
+    data: info.data,
+    command: encodeCommand(info.command),
     networks: info.networks.map(encodeNetworkRequest),
     healthCheck: info.healthCheck === undefined ? undefined : encodeHealthCheck(info.healthCheck),
     discovery: info.discovery === undefined ? undefined : encodeDiscovery(info.discovery),
@@ -67,17 +67,19 @@ export function encodeTaskInfo(info: TaskInfo): TaskInfoProto {
 /** @throws ERR_API_INVALID */
 export function decodeTaskInfo(proto: TaskInfoProto | undefined, field: string): TaskInfo {
   const info = required(proto, field)
-  const { user, ...command } = required(info.command, `${field}.command`)
-  const { healthCheck, discovery, reserved, container, fetch } = info
+  const { healthCheck, discovery, reserved, container, fetch, executor, groupId, data } = info
   return {
     taskId: parsed(info.taskId, parseTaskId, `${field}.task_id`),
     name: info.name,
     agentId: parsed(info.agentId, parseAgentId, `${field}.agent_id`),
     resources: decodeResources(info.resources, `${field}.resources`),
     ...(reserved.length === 0 ? {} : { reserved: decodeReservations(reserved, `${field}.reserved`) }),
-    command: { ...command, ...(user === '' ? {} : { user }) },
+    command: decodeCommand(info.command, `${field}.command`),
     ...(container === undefined ? {} : { container: decodeContainer(container, `${field}.container`) }),
     ...(fetch.length === 0 ? {} : { fetch: decodeFetch(fetch) }),
+    ...(executor === undefined ? {} : { executor: decodeExecutor(executor, `${field}.executor`) }),
+    ...(groupId === '' ? {} : { groupId }),
+    ...(data === undefined ? {} : { data }),
     networks: info.networks.map((request) => decodeNetworkRequest(request, `${field}.networks`)),
     ...(healthCheck === undefined ? {} : { healthCheck: decodeHealthCheck(healthCheck, `${field}.health_check`) }),
     ...(discovery === undefined ? {} : { discovery: decodeDiscovery(discovery, `${field}.discovery`) }),
@@ -99,12 +101,13 @@ export function encodeTaskStatus(status: TaskStatus, frameworkId: FrameworkId): 
     healthy: status.healthy,
     networks: encodeNetworkInfos(status.networks),
     frameworkId,
+    data: status.data ?? '',
   }
 }
 
 /** @throws ERR_API_INVALID */
 export function decodeTaskStatus(proto: TaskStatusProto | undefined, field: string): TaskStatus {
-  const { taskId, state, reason, message, source, timestampMs, uuid, healthy, networks } = required(proto, field)
+  const { taskId, state, reason, message, source, timestampMs, uuid, healthy, networks, data } = required(proto, field)
   return {
     taskId: parsed(taskId, parseTaskId, `${field}.task_id`),
     state: oneOf(state, taskStates, `${field}.state`),
@@ -115,24 +118,13 @@ export function decodeTaskStatus(proto: TaskStatusProto | undefined, field: stri
     ...(uuid === '' ? {} : { uuid }),
     ...(healthy === undefined ? {} : { healthy }),
     networks: decodeNetworkInfos(networks, `${field}.networks`),
+    ...(data === '' ? {} : { data }),
   }
 }
 
 /** @throws ERR_API_INVALID */
 export function decodeFrameworkId(text: string, field: string): FrameworkId {
   return parsed(text, parseFrameworkId, field)
-}
-
-function encodeNetworkRequest({ name, labels, portMappings }: NetworkRequest): NetworkRequestProto {
-  return { name, labels: { ...labels }, portMappings: encodePortMappings(portMappings) }
-}
-
-function decodeNetworkRequest({ name, labels, portMappings }: NetworkRequestProto, field: string): NetworkRequest {
-  return {
-    name: parsed(name, parseNetworkName, `${field}.name`),
-    labels,
-    portMappings: decodePortMappings(portMappings, `${field}.port_mappings`),
-  }
 }
 
 function encodeHealthCheck(check: HealthCheck): HealthCheckProto {

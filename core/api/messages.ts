@@ -1,5 +1,5 @@
 import { type Ip } from '../base/ip.ts'
-import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
+import { type AgentId, type ExecutorId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
 import { type Reservation } from '../model/reservation.ts'
 import { type Resources } from '../model/resources.ts'
 import { type TaskInfo, type TaskStatus } from '../model/task.ts'
@@ -29,6 +29,16 @@ export interface Registration {
   readonly bootId: string
   /** Highest term of a master that it has obeyed; 0 before the first. */
   readonly highestTerm: number
+  /** Of its HTTP interface, at the underlay address; absent: it has none. */
+  readonly httpPort?: number
+}
+
+/** Between a framework and its executor, either way; octets in base64. It may get lost. */
+export interface ExecutorMessage {
+  readonly kind: 'executor-message'
+  readonly frameworkId: FrameworkId
+  readonly executorId: ExecutorId
+  readonly data: string
 }
 
 /** What an agent tells after it is registered. */
@@ -38,6 +48,14 @@ export type AgentReport =
   | { readonly kind: 'pong' }
   /** The answer to `reservations`; the problem is empty when they are kept. */
   | { readonly kind: 'reservations-kept'; readonly problem: string }
+  | ExecutorMessage
+  /** Told once; `status` as a shell tells it, absent when nobody saw it. */
+  | {
+      readonly kind: 'executor-ended'
+      readonly frameworkId: FrameworkId
+      readonly executorId: ExecutorId
+      readonly status?: number
+    }
 
 /** What an agent says: how it introduces itself, or a report. */
 export type AgentMessage = { readonly kind: 'register'; readonly registration: Registration } | AgentReport
@@ -45,7 +63,16 @@ export type AgentMessage = { readonly kind: 'register'; readonly registration: R
 /** What a master orders, without its term. `refused` ends the session. */
 export type AgentOrder =
   | { readonly kind: 'registered'; readonly agentId: AgentId; readonly pingIntervalMs: number }
-  | { readonly kind: 'launch'; readonly frameworkId: FrameworkId; readonly tasks: readonly TaskInfo[] }
+  /** Tasks with the same group id start together, or none of them. `framework` is told to executors. */
+  | {
+      readonly kind: 'launch'
+      readonly frameworkId: FrameworkId
+      readonly tasks: readonly TaskInfo[]
+      readonly framework?: { readonly name: string; readonly user: string }
+    }
+  | ExecutorMessage
+  /** Without an executor: all of the framework. */
+  | { readonly kind: 'shutdown-executor'; readonly frameworkId: FrameworkId; readonly executorId?: ExecutorId }
   | { readonly kind: 'kill'; readonly taskId: TaskId; readonly graceMs: number }
   | { readonly kind: 'acknowledge'; readonly taskId: TaskId; readonly uuid: string }
   | { readonly kind: 'ping' }

@@ -124,6 +124,11 @@ export interface TaskInfo {
   readonly labels: Readonly<Record<string, string>>
 }
 
+/** The networks of a task's network namespace: its executor's, where it has one, which its other tasks are in too. */
+export function networksOfTask({ executor, networks }: Pick<TaskInfo, 'executor' | 'networks'>) {
+  return executor?.networks ?? networks
+}
+
 /** Addresses that a task got on one network. An empty `name` is the host's network. */
 export interface NetworkInfo {
   readonly name: string
@@ -144,6 +149,8 @@ export interface TaskStatus {
   /** Absent: no check, or none has an answer yet. */
   readonly healthy?: boolean
   readonly networks: readonly NetworkInfo[]
+  /** Opaque octets of a custom executor for its framework, in base64. */
+  readonly data?: string
 }
 
 /** A task as the master keeps it. */

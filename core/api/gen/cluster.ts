@@ -64,6 +64,12 @@ export interface AgentMessage {
     | //
     /** the answer to Reservations */
     { $case: "reservationsKept"; value: ReservationsKept }
+    | //
+    /** to its framework */
+    { $case: "executorMessage"; value: ExecutorMessage }
+    | //
+    /** told once */
+    { $case: "executorEnded"; value: ExecutorEnded }
     | undefined;
 }
 
@@ -80,6 +86,10 @@ export interface AgentCommand {
     /** the session ends after it */
     { $case: "refused"; value: Refused }
     | { $case: "reservations"; value: Reservations }
+    | //
+    /** from its framework */
+    { $case: "executorMessage"; value: ExecutorMessage }
+    | { $case: "shutdownExecutor"; value: ShutdownExecutor }
     | undefined;
 }
 
@@ -98,6 +108,8 @@ export interface Register {
   reserved: Reservation[];
   /** what a master last told it to keep */
   kept: Reservation[];
+  /** of its HTTP interface, at the underlay address; 0: it has none */
+  httpPort: number;
 }
 
 export interface Register_AttributesEntry {
@@ -157,7 +169,31 @@ export interface Refused {
 
 export interface Launch {
   frameworkId: string;
+  /** those with the same group_id start together, or none of them */
   tasks: TaskInfo[];
+  /** told to executors */
+  frameworkName: string;
+  frameworkUser: string;
+}
+
+/** Octets in base64; between a framework and its executor, delivered once or not at all. */
+export interface ExecutorMessage {
+  frameworkId: string;
+  executorId: string;
+  data: string;
+}
+
+export interface ExecutorEnded {
+  frameworkId: string;
+  executorId: string;
+  /** as a shell tells it */
+  status?: number | undefined;
+}
+
+export interface ShutdownExecutor {
+  frameworkId: string;
+  /** empty: all of the framework */
+  executorId: string;
 }
 
 export interface Kill {
@@ -382,9 +418,36 @@ export interface TaskInfo {
   /** absent: the host's file system, read-only */
   container: ContainerInfo | undefined;
   fetch: FetchUri[];
+  /** absent: the agent runs the command itself */
+  executor:
+    | ExecutorInfo
+    | undefined;
+  /** empty: of no task group */
+  groupId: string;
+  /** base64 */
+  data?: string | undefined;
 }
 
 export interface TaskInfo_LabelsEntry {
+  key: string;
+  value: string;
+}
+
+export interface ExecutorInfo {
+  id: string;
+  /** else the default one */
+  custom: boolean;
+  name: string;
+  resources: Resources | undefined;
+  command: CommandInfo | undefined;
+  networks: NetworkRequest[];
+  shutdownGraceMs: number;
+  labels: { [key: string]: string };
+  container: ContainerInfo | undefined;
+  fetch: FetchUri[];
+}
+
+export interface ExecutorInfo_LabelsEntry {
   key: string;
   value: string;
 }
@@ -513,6 +576,8 @@ export interface TaskStatus {
   networks: NetworkInfo[];
   /** so that an agent's update finds its framework */
   frameworkId: string;
+  /** of a custom executor, base64; empty: none */
+  data: string;
 }
 
 export interface NetworkInfo {
@@ -541,6 +606,12 @@ export const AgentMessage: MessageFns<AgentMessage> = {
         break;
       case "reservationsKept":
         ReservationsKept.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
+      case "executorMessage":
+        ExecutorMessage.encode(message.body.value, writer.uint32(170).fork()).join();
+        break;
+      case "executorEnded":
+        ExecutorEnded.encode(message.body.value, writer.uint32(178).fork()).join();
         break;
     }
     return writer;
@@ -599,6 +670,22 @@ export const AgentMessage: MessageFns<AgentMessage> = {
             message.body = { $case: "reservationsKept", value: ReservationsKept.decode(reader, reader.uint32()) };
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "executorMessage", value: ExecutorMessage.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.body = { $case: "executorEnded", value: ExecutorEnded.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -642,6 +729,12 @@ export const AgentCommand: MessageFns<AgentCommand> = {
         break;
       case "reservations":
         Reservations.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
+      case "executorMessage":
+        ExecutorMessage.encode(message.body.value, writer.uint32(170).fork()).join();
+        break;
+      case "shutdownExecutor":
+        ShutdownExecutor.encode(message.body.value, writer.uint32(178).fork()).join();
         break;
     }
     return writer;
@@ -724,6 +817,22 @@ export const AgentCommand: MessageFns<AgentCommand> = {
             message.body = { $case: "reservations", value: Reservations.decode(reader, reader.uint32()) };
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "executorMessage", value: ExecutorMessage.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.body = { $case: "shutdownExecutor", value: ShutdownExecutor.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -749,6 +858,7 @@ function createBaseRegister(): Register {
     highestTerm: 0,
     reserved: [],
     kept: [],
+    httpPort: 0,
   };
 }
 
@@ -783,6 +893,9 @@ export const Register: MessageFns<Register> = {
     }
     for (const v of message.kept) {
       Reservation.encode(v!, writer.uint32(170).fork()).join();
+    }
+    if (message.httpPort !== 0) {
+      writer.uint32(176).uint32(message.httpPort);
     }
     return writer;
   },
@@ -881,6 +994,14 @@ export const Register: MessageFns<Register> = {
             }
 
             message.kept.push(Reservation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.httpPort = reader.uint32();
             continue;
           }
         }
@@ -1479,7 +1600,7 @@ export const Refused: MessageFns<Refused> = {
 };
 
 function createBaseLaunch(): Launch {
-  return { frameworkId: "", tasks: [] };
+  return { frameworkId: "", tasks: [], frameworkName: "", frameworkUser: "" };
 }
 
 export const Launch: MessageFns<Launch> = {
@@ -1489,6 +1610,12 @@ export const Launch: MessageFns<Launch> = {
     }
     for (const v of message.tasks) {
       TaskInfo.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.frameworkName !== "") {
+      writer.uint32(162).string(message.frameworkName);
+    }
+    if (message.frameworkUser !== "") {
+      writer.uint32(170).string(message.frameworkUser);
     }
     return writer;
   },
@@ -1520,6 +1647,215 @@ export const Launch: MessageFns<Launch> = {
             }
 
             message.tasks.push(TaskInfo.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.frameworkName = reader.string();
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.frameworkUser = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExecutorMessage(): ExecutorMessage {
+  return { frameworkId: "", executorId: "", data: "" };
+}
+
+export const ExecutorMessage: MessageFns<ExecutorMessage> = {
+  encode(message: ExecutorMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.frameworkId !== "") {
+      writer.uint32(10).string(message.frameworkId);
+    }
+    if (message.executorId !== "") {
+      writer.uint32(18).string(message.executorId);
+    }
+    if (message.data !== "") {
+      writer.uint32(26).string(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecutorMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutorMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.frameworkId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExecutorEnded(): ExecutorEnded {
+  return { frameworkId: "", executorId: "", status: undefined };
+}
+
+export const ExecutorEnded: MessageFns<ExecutorEnded> = {
+  encode(message: ExecutorEnded, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.frameworkId !== "") {
+      writer.uint32(10).string(message.frameworkId);
+    }
+    if (message.executorId !== "") {
+      writer.uint32(18).string(message.executorId);
+    }
+    if (message.status !== undefined) {
+      writer.uint32(24).uint32(message.status);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecutorEnded {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutorEnded();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.frameworkId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.executorId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.status = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseShutdownExecutor(): ShutdownExecutor {
+  return { frameworkId: "", executorId: "" };
+}
+
+export const ShutdownExecutor: MessageFns<ShutdownExecutor> = {
+  encode(message: ShutdownExecutor, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.frameworkId !== "") {
+      writer.uint32(10).string(message.frameworkId);
+    }
+    if (message.executorId !== "") {
+      writer.uint32(18).string(message.executorId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShutdownExecutor {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShutdownExecutor();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.frameworkId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.executorId = reader.string();
             continue;
           }
         }
@@ -3608,6 +3944,9 @@ function createBaseTaskInfo(): TaskInfo {
     reserved: [],
     container: undefined,
     fetch: [],
+    executor: undefined,
+    groupId: "",
+    data: undefined,
   };
 }
 
@@ -3651,6 +3990,15 @@ export const TaskInfo: MessageFns<TaskInfo> = {
     }
     for (const v of message.fetch) {
       FetchUri.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.executor !== undefined) {
+      ExecutorInfo.encode(message.executor, writer.uint32(186).fork()).join();
+    }
+    if (message.groupId !== "") {
+      writer.uint32(194).string(message.groupId);
+    }
+    if (message.data !== undefined) {
+      writer.uint32(202).string(message.data);
     }
     return writer;
   },
@@ -3775,6 +4123,30 @@ export const TaskInfo: MessageFns<TaskInfo> = {
             message.fetch.push(FetchUri.decode(reader, reader.uint32()));
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.executor = ExecutorInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 24: {
+            if (tag !== 194) {
+              break;
+            }
+
+            message.groupId = reader.string();
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.data = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3813,6 +4185,222 @@ export const TaskInfo_LabelsEntry: MessageFns<TaskInfo_LabelsEntry> = {
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
       const message = createBaseTaskInfo_LabelsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExecutorInfo(): ExecutorInfo {
+  return {
+    id: "",
+    custom: false,
+    name: "",
+    resources: undefined,
+    command: undefined,
+    networks: [],
+    shutdownGraceMs: 0,
+    labels: {},
+    container: undefined,
+    fetch: [],
+  };
+}
+
+export const ExecutorInfo: MessageFns<ExecutorInfo> = {
+  encode(message: ExecutorInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.custom !== false) {
+      writer.uint32(16).bool(message.custom);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.resources !== undefined) {
+      Resources.encode(message.resources, writer.uint32(34).fork()).join();
+    }
+    if (message.command !== undefined) {
+      CommandInfo.encode(message.command, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.networks) {
+      NetworkRequest.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.shutdownGraceMs !== 0) {
+      writer.uint32(56).uint32(message.shutdownGraceMs);
+    }
+    globalThis.Object.entries(message.labels).forEach(([key, value]: [string, string]) => {
+      ExecutorInfo_LabelsEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
+    });
+    if (message.container !== undefined) {
+      ContainerInfo.encode(message.container, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.fetch) {
+      FetchUri.encode(v!, writer.uint32(82).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecutorInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutorInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.custom = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.resources = Resources.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.command = CommandInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.networks.push(NetworkRequest.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.shutdownGraceMs = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            const entry8 = ExecutorInfo_LabelsEntry.decode(reader, reader.uint32());
+            if (entry8.value !== undefined) {
+              message.labels[entry8.key] = entry8.value;
+            }
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.container = ContainerInfo.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.fetch.push(FetchUri.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExecutorInfo_LabelsEntry(): ExecutorInfo_LabelsEntry {
+  return { key: "", value: "" };
+}
+
+export const ExecutorInfo_LabelsEntry: MessageFns<ExecutorInfo_LabelsEntry> = {
+  encode(message: ExecutorInfo_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExecutorInfo_LabelsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExecutorInfo_LabelsEntry();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -4991,6 +5579,7 @@ function createBaseTaskStatus(): TaskStatus {
     healthy: undefined,
     networks: [],
     frameworkId: "",
+    data: "",
   };
 }
 
@@ -5025,6 +5614,9 @@ export const TaskStatus: MessageFns<TaskStatus> = {
     }
     if (message.frameworkId !== "") {
       writer.uint32(82).string(message.frameworkId);
+    }
+    if (message.data !== "") {
+      writer.uint32(162).string(message.data);
     }
     return writer;
   },
@@ -5120,6 +5712,14 @@ export const TaskStatus: MessageFns<TaskStatus> = {
             }
 
             message.frameworkId = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.data = reader.string();
             continue;
           }
         }
