@@ -12,7 +12,7 @@ export interface MasterTask {
   /** The latest that was heard. */
   readonly status: TaskStatus
   /** Set once somebody asked for its end. */
-  readonly killing?: { readonly graceMs: number; readonly sinceMs?: number }
+  readonly killing?: { readonly graceMs: number; readonly sinceMs?: number | undefined }
   /** The latest update that its framework has not acknowledged: sent again when it subscribes. */
   readonly unacknowledged?: TaskStatus
 }
