@@ -5,6 +5,7 @@ import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../m
 import { type FrameworkInfo, type SchedulerEvent } from '../model/scheduler.ts'
 import { type AgentState } from './agents/state.ts'
 import { type Allocator } from './allocator/allocator.ts'
+import { type Changes } from './changes.ts'
 import { type MasterIds } from './ids.ts'
 import { type Profile } from './networks/profile.ts'
 import { type RoomWatch } from './networks/room.ts'
@@ -91,4 +92,7 @@ export interface MasterContext {
   readonly agents: Map<AgentId, AgentEntry>
   readonly frameworks: Map<FrameworkId, FrameworkEntry>
   readonly counters: Counters
+  /** Monotonic: when it began to lead. */
+  readonly openedMs: number
+  readonly changes: Changes
 }

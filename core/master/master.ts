@@ -6,7 +6,9 @@ import { type AgentId, type FrameworkId, type NetworkName, type NodeName } from 
 import { type SchedulerDriver } from '../model/scheduler.ts'
 import { type Leadership, type Store } from '../store/store.ts'
 import { recoverAgent } from './agents/liveness.ts'
+import { watchDrainedAgents } from './agents/operator.ts'
 import { openAllocator } from './allocator/allocator.ts'
+import { openChanges } from './changes.ts'
 import { type AgentEntry, type FrameworkEntry, type MasterContext } from './context.ts'
 import { openDriver } from './frameworks/driver.ts'
 import { recoverFramework } from './frameworks/lifecycle.ts'
@@ -97,6 +99,7 @@ export async function openMaster(options: MasterOptions): Promise<Master> {
   for (const record of registry.frameworks.values()) recoverFramework(context, record)
   for (const record of registry.agents.values()) recoverAgent(context, record)
   for (const task of [...tasks.all()]) recoverTask(context, task)
+  watchDrainedAgents(context)
   keeper.flush()
   return { context, driver: openDriver(context), close: () => close(context, versions) }
 }
@@ -164,6 +167,8 @@ function assemble(
     profile: options.profile,
     pingIntervalMs: options.pingIntervalMs ?? defaultPingIntervalMs,
     log: options.log,
+    openedMs: clock.monotonicMs(),
+    changes: openChanges(),
     roster: openRoster({ registrar: parts.registrar, clock, log: options.log, self: options.nodeName }),
   }
   return context

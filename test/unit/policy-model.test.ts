@@ -88,6 +88,7 @@ t.test('adding: again, with another meaning, to a network that is not there', as
     policies: new Map([['a', policy]]),
     weights: empty,
     quotas: empty,
+    gone: empty,
   }
   t.same(decideAddPolicy(policy)(state), {})
   t.throws(() => decideAddPolicy({ ...policy, action: 'deny' })(state), { code: 'ERR_MASTER_POLICY_EXISTS' })

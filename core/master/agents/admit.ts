@@ -7,17 +7,19 @@ import { admitNode } from '../networks/nodes.ts'
 import { type Profile } from '../networks/profile.ts'
 import { type AgentRecord, type Decide, type NodeRecord, type RegistryState } from '../registry/state.ts'
 import { reservedAtRegistration } from '../reservations/run.ts'
+import { goneAgent } from './decide-life.ts'
 
 /**
  * Admits an agent, new or back: its record, its node's record, and the end of an earlier agent of that node (one whose
  * state folder was lost). Nothing is written for an agent that comes back as it was.
- * @throws ERR_MASTER_AGENT_NODE when the id belongs to another node; ERR_MASTER_AGENT_RESOURCES when it has less than is
+ * @throws ERR_MASTER_AGENT_GONE; ERR_MASTER_AGENT_NODE when the id belongs to another node; ERR_MASTER_AGENT_RESOURCES when it has less than is
  *   reserved on it; and as decideNode
  */
 export function decideAdmitAgent(profile: Profile, id: AgentId, registration: Registration): Decide {
   return (state) => {
     const { nodeName, underlay, resources, attributes, bootId } = registration
     const known = state.agents.get(id)
+    if (state.gone.has(id)) throw goneAgent(id)
     if (known !== undefined && known.nodeName !== nodeName) {
       const advice = 'a state folder must not be copied or moved to another machine'
       throw new AppError('ERR_MASTER_AGENT_NODE', `agent ${id} belongs to node "${known.nodeName}": ${advice}`)
@@ -26,12 +28,16 @@ export function decideAdmitAgent(profile: Profile, id: AgentId, registration: Re
     const allReserved = reservedAtRegistration(known, { reserved, kept })
     refuseTooLittle(id, resources, allReserved)
     const all = { id, nodeName, underlay, total: resources, attributes, bootId }
-    const record: AgentRecord = { ...all, ...(allReserved.length === 0 ? {} : { reserved: allReserved }) }
+    const record: AgentRecord = {
+      ...all,
+      ...(allReserved.length === 0 ? {} : { reserved: allReserved }),
+      ...(known?.deactivated && { deactivated: known.deactivated }),
+      ...(known?.drain && { drain: known.drain }),
+    }
     const agents = new Map<AgentId, AgentRecord | undefined>()
     if (known === undefined || JSON.stringify(known) !== JSON.stringify(record)) agents.set(id, record)
-    for (const other of state.agents.values()) {
-      if (other.nodeName === nodeName && other.id !== id) agents.set(other.id, undefined)
-    }
+    const other = state.nodes.get(nodeName)?.agentId
+    if (other !== undefined && other !== id) agents.set(other, undefined)
     return { agents, nodes: nodeChange(profile, state, record) }
   }
 }

@@ -59,6 +59,7 @@ async function giveUp(context: MasterContext, entry: AgentEntry): Promise<void> 
   counters.unreachable++
   log.warn({ agentId: id, node: nodeName }, 'agent is unreachable')
   loseTasks(context, entry)
+  context.changes.tell({ kind: 'agent', agentId: id, what: 'removed' })
   answerPending(context)
 }
 
@@ -73,8 +74,8 @@ function loseTasks(context: MasterContext, { record }: AgentEntry): void {
   for (const framework of context.frameworks.values()) framework.deliver?.({ kind: 'failure', agentId: id })
 }
 
-/** Ends an agent for good: another one took its place, or its node was removed. Its tasks are gone with it. */
-export function forgetAgent(context: MasterContext, id: AgentId, why: 'replaced' | 'removed'): void {
+/** Ends an agent for good: another one took its place, its node was removed, or an operator gave it up. Its tasks are gone with it. */
+export function forgetAgent(context: MasterContext, id: AgentId, why: 'replaced' | 'removed' | 'gone'): void {
   const entry = context.agents.get(id)
   if (entry === undefined) return
   entry.cancelPing()
@@ -83,9 +84,11 @@ export function forgetAgent(context: MasterContext, id: AgentId, why: 'replaced'
   context.offers.rescindOfAgent(id)
   const message = `agent ${id} was ${why}`
   const verdict = { reason: 'REASON_AGENT_REMOVED', message, timestampMs: context.clock.nowMs() }
-  for (const task of context.tasks.ofAgent(id)) judge(context, task, { state: 'TASK_GONE', ...verdict })
+  const state = why === 'gone' ? 'TASK_GONE_BY_OPERATOR' : 'TASK_GONE'
+  for (const task of context.tasks.ofAgent(id)) judge(context, task, { state, ...verdict })
   context.allocator.removeAgent(id)
   context.agents.delete(id)
+  context.changes.tell({ kind: 'agent', agentId: id, what: 'removed' })
   for (const framework of context.frameworks.values()) framework.deliver?.({ kind: 'failure', agentId: id })
   answerPending(context)
   context.log.info({ agentId: id, why }, 'agent removed')

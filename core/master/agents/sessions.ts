@@ -9,7 +9,9 @@ import { type AgentRecord } from '../registry/state.ts'
 import { reservationsKept, tellReservations } from '../reservations/run.ts'
 import { agentUpdate, forward, frameworkName, healthChange, judge, putTask } from '../tasks/tasks.ts'
 import { decideAdmitAgent } from './admit.ts'
+import { goneAgent } from './decide-life.ts'
 import { forgetAgent, schedulePing } from './liveness.ts'
+import { goOnDraining, offerAgent } from './operator.ts'
 import { findReturned, mergeReturned } from './returning.ts'
 import { stepAgent } from './state.ts'
 
@@ -22,7 +24,7 @@ export interface AgentSessionHandle {
 
 /**
  * Admits an agent over `link`; `registered` is sent before anything else.
- * @throws ERR_MASTER_TERM when the agent has obeyed a newer master; ERR_MASTER_NODE_NAME when another machine has its
+ * @throws ERR_MASTER_TERM when the agent has obeyed a newer master; ERR_MASTER_AGENT_GONE; ERR_MASTER_NODE_NAME when another machine has its
  *   node's name; ERR_MASTER_SESSION when it left meanwhile; what decideAdmitAgent and the store throw
  */
 export async function registerAgent(
@@ -37,6 +39,7 @@ export async function registerAgent(
       `the agent has seen term ${registration.highestTerm}, this master has ${term}`,
     )
   }
+  refuseGone(context, registration, link)
   refuseNamesake(context, registration)
   const id = registration.agentId ?? ids.nextAgent()
   const { agents: changes } = await registrar.apply(decideAdmitAgent(profile, id, registration))
@@ -46,11 +49,14 @@ export async function registerAgent(
   // A newer session of the same agent may be registered already: this one must not take its place.
   if (!link.isOpen()) throw new AppError('ERR_MASTER_SESSION', 'the agent left while it was being registered')
   counters.registrations++
+  const isKnown = isCounted(context.agents.get(id))
   const entry = connect(context, record, link)
   link.send({ kind: 'registered', agentId: id, pingIntervalMs: context.pingIntervalMs })
   const { kept = [] } = registration
   if (!isSameList(kept, record.reserved ?? [])) tellReservations(context, id, kept)
   takeOverTasks(context, entry, registration)
+  goOnDraining(context, entry)
+  context.changes.tell({ kind: 'agent', agentId: id, what: isKnown ? 'updated' : 'added' })
   answerPending(context)
   context.offers.schedule([id])
   log.info({ agentId: id, node: record.nodeName, tasks: registration.tasks.length }, 'agent registered')
@@ -64,18 +70,30 @@ export async function registerAgent(
   }
 }
 
+/** Its tasks were told to be gone: they must not go on. */
+function refuseGone({ registrar }: MasterContext, { agentId, tasks }: Registration, link: AgentLink): void {
+  if (agentId === undefined || !registrar.state.gone.has(agentId)) return
+  for (const { info } of tasks) link.send({ kind: 'kill', taskId: info.taskId, graceMs: info.killGraceMs })
+  throw goneAgent(agentId)
+}
+
 /** Two machines of one name would take each other's place again and again. */
-function refuseNamesake({ agents }: MasterContext, { nodeName, underlay }: Registration): void {
-  for (const { record, link } of agents.values()) {
-    if (link === undefined || record.nodeName !== nodeName || record.underlay === underlay) continue
-    const advice = 'give each machine its own --node-name'
-    throw new AppError('ERR_MASTER_NODE_NAME', `node name "${nodeName}" is in use at ${record.underlay}: ${advice}`)
-  }
+function refuseNamesake({ agents, registrar }: MasterContext, { nodeName, underlay }: Registration): void {
+  const known = registrar.state.nodes.get(nodeName)?.agentId
+  const { record, link } = (known && agents.get(known)) ?? {}
+  if (record === undefined || link === undefined || record.underlay === underlay) return
+  const advice = 'give each machine its own --node-name'
+  throw new AppError('ERR_MASTER_NODE_NAME', `node name "${nodeName}" is in use at ${record.underlay}: ${advice}`)
 }
 
 /** As text: both are written by the same code, in the same order. */
 function isSameList(a: readonly Reservation[], b: readonly Reservation[]): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** One that is unreachable was told to have gone. */
+function isCounted(entry: AgentEntry | undefined): boolean {
+  return entry !== undefined && entry.state.kind !== 'unreachable'
 }
 
 function connect(context: MasterContext, record: AgentRecord, link: AgentLink): AgentEntry {
@@ -94,7 +112,7 @@ function connect(context: MasterContext, record: AgentRecord, link: AgentLink): 
   replaced?.close()
   context.offers.rescindOfAgent(record.id)
   context.allocator.setAgent(record.id, shareOf(record.total, record.reserved))
-  context.allocator.setAgentActive(record.id, 'active')
+  offerAgent(context, entry)
   schedulePing(context, entry)
   return entry
 }

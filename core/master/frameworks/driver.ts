@@ -84,15 +84,18 @@ async function admit(context: MasterContext, info: FrameworkInfo, connection: Co
     return
   }
   if (connection.closed) return
-  enter(context, context.frameworks.get(id) ?? enterFramework(context, id, info), { info: { ...info, id }, connection })
+  const known = context.frameworks.get(id)
+  const isNew = known === undefined
+  enter(context, known ?? enterFramework(context, id, info), { info: { ...info, id }, connection, isNew })
 }
 
 interface Admitted {
   readonly info: FrameworkInfo
   readonly connection: Connection
+  readonly isNew: boolean
 }
 
-function enter(context: MasterContext, entry: FrameworkEntry, { info, connection }: Admitted): void {
+function enter(context: MasterContext, entry: FrameworkEntry, { info, connection, isNew }: Admitted): void {
   const { id } = entry
   entry.deliver?.({ kind: 'error', message: 'Framework failed over' })
   entry.end?.()
@@ -108,6 +111,7 @@ function enter(context: MasterContext, entry: FrameworkEntry, { info, connection
   for (const task of context.tasks.ofFramework(id)) {
     if (task.unacknowledged !== undefined) forward(context, id, task.unacknowledged, task.info.agentId)
   }
+  context.changes.tell({ kind: 'framework', frameworkId: id, what: isNew ? 'added' : 'updated' })
   context.log.info({ frameworkId: id, framework: info.name }, 'framework subscribed')
   context.offers.schedule()
   for (const call of connection.early.splice(0)) handleCall(context, entry, call)

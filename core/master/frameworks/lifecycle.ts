@@ -65,6 +65,7 @@ export function disconnectFramework(context: MasterContext, entry: FrameworkEntr
   context.offers.dropOfFramework(entry.id)
   const { id, info } = entry
   save(context, { id, info, disconnectedAtMs: context.clock.nowMs(), removed: false })
+  context.changes.tell({ kind: 'framework', frameworkId: id, what: 'updated' })
   awaitReturn(context, entry, info.failoverTimeoutMs)
 }
 
@@ -81,6 +82,7 @@ export function teardown(context: MasterContext, entry: FrameworkEntry): void {
   context.allocator.removeFramework(id)
   save(context, { id, info, removed: true })
   for (const task of context.tasks.ofFramework(id)) killTask(context, task, task.info.killGraceMs)
+  context.changes.tell({ kind: 'framework', frameworkId: id, what: 'removed' })
   context.log.info({ frameworkId: id, framework: info.name }, 'framework removed')
 }
 

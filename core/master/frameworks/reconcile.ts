@@ -60,7 +60,8 @@ interface Unknown {
 
 function tellUnknown(context: MasterContext, framework: FrameworkEntry, { taskId, agentId }: Unknown): void {
   const agent = agentId === undefined ? undefined : context.agents.get(agentId)
-  const fate = fateWithout(agent?.state.kind)
+  const isGone = agentId !== undefined && context.registrar.state.gone.has(agentId)
+  const fate = fateWithout(isGone ? 'gone' : agent?.state.kind)
   const since = fate.state === 'TASK_UNREACHABLE' ? agent?.record.unreachableSinceMs : undefined
   const status = { taskId, ...fate, source: 'MASTER', reason: 'REASON_RECONCILIATION', networks: [] } as const
   forward(context, framework.id, { ...status, timestampMs: since ?? context.clock.nowMs() }, agentId)

@@ -28,6 +28,7 @@ export function updateFramework(
   offerInRoles(context, entry, suppressed)
   offers.rescindInRoles(id, left)
   offers.schedule()
+  context.changes.tell({ kind: 'framework', frameworkId: id, what: 'updated' })
   registrar.apply(decideFramework({ id, info: after, removed: false })).catch((error: unknown) => {
     counters.storeFailures++
     log.warn({ frameworkId: id, reason: errorMessage(error) }, 'framework update could not be written to the registry')

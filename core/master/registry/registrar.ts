@@ -31,7 +31,10 @@ interface Job {
   readonly reject: (error: unknown) => void
 }
 
-const tableNames = ['agents', 'frameworks', 'networks', 'nodes', 'vips', 'policies', 'weights', 'quotas'] as const
+const tableNames = [
+  ...(['agents', 'frameworks', 'networks', 'nodes', 'vips'] as const),
+  ...(['policies', 'weights', 'quotas', 'gone'] as const),
+] as const
 
 /** Reads the registry. @throws ERR_MASTER_REGISTRY for a value that this version can't read */
 export async function readRegistry(store: Store): Promise<RegistryState> {
@@ -39,7 +42,7 @@ export async function readRegistry(store: Store): Promise<RegistryState> {
     const values = [...(await store.list(`${name}/`)).values()].map(({ value }) => parse(value))
     return new Map(values.map((value) => [key(value), value]))
   }
-  const { agents, frameworks, networks, nodes, vips, policies, weights, quotas } = registryParsers
+  const { agents, frameworks, networks, nodes, vips, policies, weights, quotas, gone } = registryParsers
   return {
     agents: await table('agents', agents, ({ id }) => id),
     frameworks: await table('frameworks', frameworks, ({ id }) => id),
@@ -49,6 +52,7 @@ export async function readRegistry(store: Store): Promise<RegistryState> {
     policies: await table('policies', policies, ({ name }) => name),
     weights: await table('weights', weights, ({ role }) => role),
     quotas: await table('quotas', quotas, ({ role }) => role),
+    gone: await table('gone', gone, ({ id }) => id),
   }
 }
 
@@ -63,6 +67,7 @@ export function openRegistrar(initial: RegistryState, options: RegistrarOptions)
     policies: new Map(initial.policies),
     weights: new Map(initial.weights),
     quotas: new Map(initial.quotas),
+    gone: new Map(initial.gone),
   }
   const state = tables as unknown as RegistryState // the same maps, through the eyes of readers
   let queue: Job[] = []

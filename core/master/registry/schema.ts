@@ -9,6 +9,7 @@ import { storedPolicy } from '../policies/schema.ts'
 import {
   type AgentRecord,
   type FrameworkRecord,
+  type GoneRecord,
   type NodeRecord,
   type QuotaRecord,
   type VipRecord,
@@ -48,6 +49,13 @@ const quota = z.object({
   limits: z.object({ cpuMillis: natural.optional(), memMb: natural.optional(), diskMb: natural.optional() }),
 })
 
+const drain = z.object({
+  maxGraceMs: natural.optional(),
+  afterwards: z.enum(['stay', 'gone']),
+  sinceMs: z.number(),
+  drained: z.literal(true).optional(),
+})
+
 const agent = z.object({
   id: agentId,
   nodeName,
@@ -57,7 +65,11 @@ const agent = z.object({
   attributes: z.record(text, text),
   bootId: text,
   unreachableSinceMs: z.number().optional(),
+  deactivated: z.literal(true).optional(),
+  drain: drain.optional(),
 })
+
+const gone = z.object({ id: agentId, nodeName, sinceMs: z.number() })
 
 const node = z.object({
   name: nodeName,
@@ -112,11 +124,15 @@ export interface RegistryParsers {
   readonly policies: (value: string) => Policy
   readonly weights: (value: string) => WeightRecord
   readonly quotas: (value: string) => QuotaRecord
+  readonly gone: (value: string) => GoneRecord
 }
 
 /** The parsers of all tables. */
 export const registryParsers: RegistryParsers = {
-  agents: (value) => dropAbsent(read(agent, value)),
+  agents: (value) => {
+    const { drain: found, ...record } = read(agent, value)
+    return { ...dropAbsent(record), ...(found && { drain: dropAbsent(found) }) }
+  },
   frameworks: (value) => {
     const record = read(framework, value)
     return { ...dropAbsent(record), info: dropAbsent(record.info) }
@@ -130,6 +146,7 @@ export const registryParsers: RegistryParsers = {
     const { role, limits } = read(quota, value)
     return { role, limits: dropAbsent(limits) }
   },
+  gone: (value) => read(gone, value),
 }
 
 /** The same without properties that are undefined: zod says `T | undefined` where the model says absent. */

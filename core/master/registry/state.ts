@@ -20,6 +20,30 @@ export interface AgentRecord {
   readonly bootId: string
   /** Wall clock; set while it is unreachable. */
   readonly unreachableSinceMs?: number
+  /** An operator wants nothing offered there; its tasks go on. */
+  readonly deactivated?: true
+  /** An operator wants its tasks ended; it is deactivated too. */
+  readonly drain?: DrainRecord
+}
+
+/** How an agent is emptied. Source: mesos, mesos.proto, message DrainConfig. */
+export interface DrainRecord {
+  /** Cuts the kill grace of its tasks; absent: each has its own. */
+  readonly maxGraceMs?: number
+  /** What happens once it is empty. */
+  readonly afterwards: 'stay' | 'gone'
+  /** Wall clock. */
+  readonly sinceMs: number
+  /** It is empty: only an operator's word makes it work again. */
+  readonly drained?: true
+}
+
+/** An agent that an operator gave up: its id is refused for ever. */
+export interface GoneRecord {
+  readonly id: AgentId
+  readonly nodeName: NodeName
+  /** Wall clock. */
+  readonly sinceMs: number
 }
 
 /** A machine and what it was given. Freed only when the machine is removed. */
@@ -85,6 +109,7 @@ export interface RegistryState {
   readonly weights: ReadonlyMap<string, WeightRecord>
   /** By role. */
   readonly quotas: ReadonlyMap<string, QuotaRecord>
+  readonly gone: ReadonlyMap<AgentId, GoneRecord>
 }
 
 /** Values to be set; undefined removes. */

@@ -1,23 +1,16 @@
 import { type Clock } from '../../base/clock.ts'
 import { errorMessage } from '../../base/errors.ts'
 import { type Logger } from '../../base/log.ts'
-import { type AgentId, type FrameworkId, type TaskId } from '../../model/ids.ts'
+import { type TaskId } from '../../model/ids.ts'
 import { type Store, type StoreWrite } from '../../store/store.ts'
 import { parseCachedTask, formatCachedTask } from './cache.ts'
-import { type MasterTask } from './state.ts'
+import { openTaskIndex, type TaskIndex } from './lookup.ts'
 
 /**
  * The master's tasks. The agents have the truth about them; what is kept in the store is a cache, so that a new master's
  * snapshot loses no task while the agents are still coming back. It is written in batches, never waited for.
  */
-export interface TaskTable {
-  get(id: TaskId): MasterTask | undefined
-  set(task: MasterTask): void
-  delete(id: TaskId): void
-  all(): Iterable<MasterTask>
-  ofAgent(agentId: AgentId): readonly MasterTask[]
-  ofFramework(frameworkId: FrameworkId): readonly MasterTask[]
-  readonly size: number
+export interface TaskTable extends TaskIndex {
   /** Writes what is not written yet. @throws what the store throws */
   close(): Promise<void>
 }
@@ -40,28 +33,25 @@ const batchSize = 250
 /** Opens the table with what an earlier master cached; entries that can't be read are left out: agents know better. */
 export async function openTaskTable(options: TaskTableOptions): Promise<TaskTable> {
   const { store, term, clock, log } = options
-  const tasks = new Map<TaskId, MasterTask>()
-  const byAgent = new Map<AgentId, Set<TaskId>>()
+  const tasks = openTaskIndex()
   let dirty = new Set<TaskId>()
   let cancel: (() => void) | undefined
-  const enter = (task: MasterTask) => {
-    const { taskId, agentId } = task.info
-    tasks.set(taskId, task)
-    const ids = byAgent.get(agentId) ?? new Set()
-    byAgent.set(agentId, ids.add(taskId))
-  }
   const writeDirty = async () => {
     cancel?.()
     cancel = undefined
     const ids = dirty
     dirty = new Set()
-    const writes = [...ids].map((id): StoreWrite => {
-      const task = tasks.get(id)
-      return { key: `${prefix}${id}`, value: task === undefined ? undefined : formatCachedTask(task) }
-    })
     try {
-      for (let at = 0; at < writes.length; at += batchSize) {
-        await store.write(writes.slice(at, at + batchSize), { term })
+      for (const batch of batchesOf([...ids])) {
+        await store.write(
+          batch.map((id): StoreWrite => {
+            const task = tasks.get(id)
+            return { key: `${prefix}${id}`, value: task === undefined ? undefined : formatCachedTask(task) }
+          }),
+          { term },
+        )
+        // A store may write without leaving this turn of events: 400,000 tasks at once would keep all others waiting.
+        await new Promise((resolve) => setImmediate(resolve))
       }
     } catch (error) {
       for (const id of ids) dirty.add(id)
@@ -83,30 +73,27 @@ export async function openTaskTable(options: TaskTableOptions): Promise<TaskTabl
   for (const [key, { value }] of await store.list(prefix)) {
     const task = parseCachedTask(value)
     if (task === undefined) log.warn({ key }, 'a cached task can not be read, its agent will tell')
-    else enter(task)
+    else tasks.set(task)
   }
-  const ofAgent = (agentId: AgentId) =>
-    [...(byAgent.get(agentId) ?? [])].map((id) => tasks.get(id)).filter((task) => task !== undefined)
   return {
-    get: (id) => tasks.get(id),
+    ...tasks,
     set: (task) => {
-      enter(task)
+      tasks.set(task)
       touch(task.info.taskId)
     },
     delete: (id) => {
-      const agentId = tasks.get(id)?.info.agentId
-      if (agentId === undefined) return
+      if (tasks.get(id) === undefined) return
       tasks.delete(id)
-      byAgent.get(agentId)?.delete(id)
-      if (byAgent.get(agentId)?.size === 0) byAgent.delete(agentId)
       touch(id)
     },
-    all: () => tasks.values(),
-    ofAgent,
-    ofFramework: (frameworkId) => [...tasks.values()].filter((task) => task.frameworkId === frameworkId),
     get size() {
       return tasks.size
     },
     close: writeDirty,
   }
+}
+
+function batchesOf(ids: readonly TaskId[]): readonly (readonly TaskId[])[] {
+  const starts = Array.from({ length: Math.ceil(ids.length / batchSize) }, (_, i) => i * batchSize)
+  return starts.map((start) => ids.slice(start, start + batchSize))
 }

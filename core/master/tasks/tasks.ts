@@ -3,6 +3,7 @@ import { type AgentId, type FrameworkId, type TaskId } from '../../model/ids.ts'
 import { shareOf } from '../../model/reservation.ts'
 import { isTerminal, type TaskStatus } from '../../model/task.ts'
 import { taskVips } from '../../model/task-vips.ts'
+import { drainedStatus } from '../agents/decide-life.ts'
 import { type MasterContext } from '../context.ts'
 import { decideVips, hasVipAddresses, vipNames } from '../networks/vips.ts'
 import { type MasterTask, type MasterVerdict, masterStatus, runningTask, stateFor, stepTask } from './state.ts'
@@ -17,7 +18,8 @@ export function holdsResources({ status }: MasterTask): boolean {
 /** Enters a task, or its next state, everywhere: table, allocator, snapshot. The one place where tasks change. */
 export function putTask(context: MasterContext, task: MasterTask): void {
   const { taskId, agentId } = task.info
-  account(context, context.tasks.get(taskId), task)
+  const before = context.tasks.get(taskId)
+  account(context, before, task)
   context.tasks.set(task)
   const node = context.agents.get(agentId)?.record.nodeName
   const framework = frameworkName(context, task.frameworkId)
@@ -25,6 +27,7 @@ export function putTask(context: MasterContext, task: MasterTask): void {
   if (running !== undefined) ensureVips(context, task)
   context.publisher.task(taskId, running)
   context.room.task(task)
+  context.changes.tell({ kind: 'task', ...(before && { before }), after: task })
 }
 
 /** Enters a task of the table that an earlier master cached. One whose agent is not in the registry any more is dropped. */
@@ -47,6 +50,7 @@ export function dropTask(context: MasterContext, task: MasterTask): void {
   context.tasks.delete(task.info.taskId)
   context.publisher.task(task.info.taskId, undefined)
   context.room.task(task)
+  context.changes.tell({ kind: 'task', before: task })
 }
 
 function account({ allocator, offers }: MasterContext, before?: MasterTask, after?: MasterTask): void {
@@ -104,10 +108,11 @@ export function agentUpdate(
   context: MasterContext,
   agentId: AgentId,
   frameworkId: FrameworkId,
-  status: TaskStatus,
+  said: TaskStatus,
 ): void {
   context.counters.taskUpdates++
-  const task = context.tasks.get(status.taskId)
+  const task = context.tasks.get(said.taskId)
+  const status = drainedStatus(context.agents.get(agentId)?.record, task, said)
   if (task !== undefined && task.info.agentId === agentId) {
     const next = stepTask(task, { kind: 'update', status })
     putTask(context, next)
