@@ -20,7 +20,7 @@ export interface NameRepair {
 export interface NamesView extends Pick<RecordIndex, 'contributionsOf' | 'contributors'> {
   readonly self: string
   readonly config: NamesConfig
-  readonly zones: ZoneReader & Pick<ZoneStore, 'owners'>
+  readonly zones: ZoneReader & Pick<ZoneStore, 'owners' | 'whole'>
   /** What the zones hold the names of, or are about to. */
   cluster(): NamedCluster
   collisions(): readonly Collision[]

@@ -35,6 +35,8 @@ export interface ZoneStore extends ZoneReader {
   applyPacked(change: PackedChange): void
   /** Owner names with their RRsets: for listing. */
   owners(): IterableIterator<readonly [NameKey, readonly RrSet[]]>
+  /** What makes an empty store the same as this one: for a server that begins anew. */
+  whole(): PackedChange
 }
 
 /** Fixed parts of the SOA records. RFC 1035 §3.3.13. */
@@ -121,6 +123,10 @@ export function openZoneStore(options: {
     apply: (change) => applyPacked(packChange(change)),
     applyPacked,
     owners: () => unpackAll(owners),
+    whole: () => {
+      const added = [...apexes.values()].filter(({ state }) => state === 'ready').map(({ apex }) => apex)
+      return { version, keys: [...owners.keys()], packed: [...owners.values()], apexes: { added, removed: [] } }
+    },
   }
 }
 

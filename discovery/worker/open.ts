@@ -6,6 +6,7 @@ import { type Logger } from '../../core/base/log.ts'
 import { type ProxyConfig } from '../proxy/config.ts'
 import { type NamesConfig } from '../records/config.ts'
 import { type ZoneChange } from '../records/zone-change.ts'
+import { type PackedChange } from '../server/packed.ts'
 import { control, type HotBuffers, type HotSize, makeHotBuffers } from '../server/hot-memory.ts'
 import { type GeneralThreadData, type HotThreadData } from './messages.ts'
 import { openUdpCalls, type UdpCalls } from './native-udp.ts'
@@ -25,6 +26,8 @@ export interface DnsThreadsOptions {
   /** `dgram`: no system calls of ours. Default: what the machine has. */
   readonly udp?: 'hot' | 'dgram'
   readonly memory?: HotSize
+  /** Counters of thread `i`, maybe of a server before this one; absent: new ones. */
+  readonly counters?: (i: number) => SharedArrayBuffer
   /** Absent: names of no zone of ours are refused. */
   readonly proxy?: ProxyConfig
   /** A thread ended that should not have; the server answers no more, or not all. */
@@ -38,6 +41,10 @@ export interface DnsThreads {
   readonly stats: readonly ThreadStats[]
   /** Resolves when every answer is made from the zones with the change. */
   apply(change: ZoneChange): Promise<void>
+  /** The same for one that is packed. */
+  applyPacked(change: PackedChange): Promise<void>
+  /** Changes that are not applied yet: many at once keep the server busy. */
+  applying(): number
   close(): Promise<void>
 }
 
@@ -129,7 +136,8 @@ interface Ground {
 async function startThreads(options: DnsThreadsOptions, ground: Ground): Promise<DnsThreads> {
   const { opened, buffers } = ground
   const handed = opened.fds.slice(0, ground.threads)
-  const stats = [makeStatsBuffer(), ...handed.map(makeStatsBuffer)]
+  const counters = options.counters ?? makeStatsBuffer
+  const stats = [counters(0), ...handed.map((_, i) => counters(i + 1))]
   const channels = handed.map(() => new MessageChannel())
   const general: GeneralThreadData = {
     config: options.config,

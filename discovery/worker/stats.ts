@@ -22,14 +22,27 @@ const transports = ['udp', 'tcp'] as const
 const dropsAt = transports.length * codes
 const proxyAt = dropsAt + transports.length * reasons.length
 
+/** Grows while the thread lives, whether anybody asks or not. */
+const beatAt = proxyAt + proxyStatsLength
+
 /** New counters, all 0. */
 export function makeStatsBuffer(): SharedArrayBuffer {
-  return new SharedArrayBuffer(8 * (proxyAt + proxyStatsLength))
+  return new SharedArrayBuffer(8 * (beatAt + 1))
+}
+
+/** Shows that the thread lives. */
+export function beat(stats: ThreadStats): void {
+  stats[beatAt] = (stats[beatAt] ?? 0) + 1
+}
+
+/** Differs from what it was before when the thread has answered, dropped or beaten since. */
+export function signsOfLife(stats: ThreadStats): number {
+  return stats.reduce((sum, count) => sum + count, 0)
 }
 
 /** The part of a thread's counters that is the proxy's. */
 export function proxyPart(stats: ThreadStats): ProxyStats {
-  return stats.subarray(proxyAt)
+  return stats.subarray(proxyAt, beatAt)
 }
 
 /** Adds to a thread's counters. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleepMs } from 'node:timers/promises'
 import { type Worker } from 'node:worker_threads'
 import { AppError } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
@@ -20,6 +21,8 @@ interface SuperviseOptions {
   readonly log: Logger
   readonly stats: readonly ThreadStats[]
   readonly onFailure: (error: unknown) => void
+  /** Until they answer; absent: 20 s, as a loaded machine needs some. Ports are bound meanwhile, and nobody answers. */
+  readonly startLimitMs?: number
 }
 
 /**
@@ -34,7 +37,7 @@ export async function supervise(threads: Threads, options: SuperviseOptions): Pr
   const end = async () => {
     threads.stop()
     send(threads.general, { kind: 'close' })
-    await Promise.all(ended)
+    await endAll(all, Promise.all(ended))
     fail(waiting, new AppError('ERR_DNS_THREAD', 'the DNS server was closed'))
     threads.release()
   }
@@ -47,7 +50,7 @@ export async function supervise(threads: Threads, options: SuperviseOptions): Pr
     fail(waiting, error)
     options.onFailure(error)
   }
-  const endpoints = await ready(threads, options.log, close)
+  const endpoints = await ready(threads, options, close)
   for (const thread of all) {
     thread.on('error', failed)
     thread.on('exit', () => failed(new AppError('ERR_DNS_THREAD', 'a thread of the DNS server ended')))
@@ -56,14 +59,37 @@ export async function supervise(threads: Threads, options: SuperviseOptions): Pr
     if (report.kind === 'applied') settle(waiting, report.id)
   })
   let id = 0
+  const applyPacked = async (change: PackedChange) => {
+    if (closing !== undefined) throw new AppError('ERR_DNS_THREAD', 'the DNS server was closed')
+    await sendChange(threads.general, { change, id: ++id, waiting })
+  }
   return {
     endpoints,
     stats: options.stats,
     close,
-    apply: async (change) => {
-      if (closing !== undefined) throw new AppError('ERR_DNS_THREAD', 'the DNS server was closed')
-      await sendChange(threads.general, { change: packChange(change), id: ++id, waiting })
-    },
+    applying: () => waiting.size,
+    apply: (change) => applyPacked(packChange(change)),
+    applyPacked,
+  }
+}
+
+/** How long threads may take to end by themselves; then they are ended, and one that even so does not end stays. */
+const endLimitMs = 2_000
+
+async function endAll(all: readonly Worker[], ended: Promise<unknown>): Promise<void> {
+  if (await within(endLimitMs, ended)) return
+  if (await within(endLimitMs, Promise.all([...all.map((thread) => thread.terminate()), ended]))) return
+  throw new AppError('ERR_DNS_THREAD', 'a thread of the DNS server does not end: end the process')
+}
+
+/** @returns false when the time is over first */
+async function within(limitMs: number, done: Promise<unknown>): Promise<boolean> {
+  const late = new AbortController()
+  const timeOver = sleepMs(limitMs, false, { signal: late.signal }).catch(() => false) // ABORT_ERR: it was done in time
+  try {
+    return await Promise.race([done.then(() => true), timeOver])
+  } finally {
+    late.abort()
   }
 }
 
@@ -97,9 +123,15 @@ function fail(waiting: Map<number, Waiting>, reason: unknown): void {
 }
 
 /** Where they answer, when all do. Log lines go on coming afterwards. */
-async function ready(threads: Threads, log: Logger, close: () => Promise<void>): Promise<DnsThreads['endpoints']> {
+async function ready(
+  threads: Threads,
+  options: SuperviseOptions,
+  close: () => Promise<void>,
+): Promise<DnsThreads['endpoints']> {
   try {
-    const report = await firstReport(threads, log)
+    const report = await firstReport(threads, options)
+    if (report === undefined)
+      throw new AppError('ERR_DNS_THREAD', 'the DNS server does not start', { details: { late: true } })
     if (report.kind === 'ready') return report.endpoints
     if (report.kind !== 'failed') throw new AppError('ERR_DNS_THREAD', `unexpected ${report.kind} from a thread`)
     throw new AppError(report.code, report.message, { details: { taken: report.taken } })
@@ -110,15 +142,24 @@ async function ready(threads: Threads, log: Logger, close: () => Promise<void>):
   }
 }
 
-function firstReport({ general, hot }: Threads, log: Logger): Promise<Report> {
+const defaultStartLimitMs = 20_000
+
+/** `undefined`: none came in time. */
+function firstReport(
+  { general, hot }: Threads,
+  { log, startLimitMs = defaultStartLimitMs }: SuperviseOptions,
+): Promise<Report | undefined> {
   return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, startLimitMs, undefined)
+    timer.unref()
     for (const thread of [general, ...hot]) {
       thread.once('error', reject)
       thread.once('exit', () => reject(new AppError('ERR_DNS_THREAD', 'a thread of the DNS server ended at its start')))
     }
     general.on('message', (report: Report) => {
-      if (report.kind === 'log') log[report.level](report.fields, report.text)
-      else resolve(report)
+      if (report.kind === 'log') return log[report.level](report.fields, report.text)
+      clearTimeout(timer)
+      resolve(report)
     })
   })
 }

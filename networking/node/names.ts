@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { systemClock } from '../../core/base/clock.ts'
 import { errorMessage } from '../../core/base/errors.ts'
 import { type Ip, ipFamily, parseIp } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
@@ -8,7 +9,8 @@ import { type Name } from '../../discovery/dns/name.ts'
 import { type ForwardZone, parseResolvConf, type ProxyConfig, type Upstream } from '../../discovery/proxy/config.ts'
 import { directoryDomain, type NamesConfig, namesConfig } from '../../discovery/records/config.ts'
 import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
-import { type DnsThreads, openDnsThreads } from '../../discovery/worker/open.ts'
+import { openGuardedDns } from '../../discovery/worker/guard.ts'
+import { type DnsThreads } from '../../discovery/worker/open.ts'
 import { type RouteSocket } from '../netlink/ops.ts'
 import { containerGateway, dnsAddress, dnsAddresses } from '../protocol.ts'
 import { type SnapshotCache } from './cache.ts'
@@ -55,13 +57,16 @@ export async function openNames(options: NamesOptions): Promise<Names & { readon
   const config = namesConfig(options.config)
   const proxy = proxyConfig(options, { own: [config.domain, directoryDomain], addresses })
   log.info({ upstreams: proxy?.upstreams.map(({ address }) => address) ?? [] }, 'names of others are forwarded')
-  const server = { config, addresses, port: 53, log, onFailure }
+  let apply: DnsThreads['apply'] | undefined
+  const stage = openNamesStage({ self, config, publish: (change) => apply?.(change), log })
+  const { whole } = stage.zones
+  const server = { config, addresses, port: 53, log, onFailure, whole, clock: systemClock }
   const [threads, stored] = await Promise.all([
-    openDnsThreads(proxy === undefined ? server : { ...server, proxy }),
+    openGuardedDns(proxy === undefined ? server : { ...server, proxy }),
     options.readDisk(),
   ])
+  apply = threads.apply
   const { known } = stored
-  const stage = openNamesStage({ self, config, publish: threads.apply, log })
   if (known !== undefined && survived) await stage.audit(known, { signal: new AbortController().signal })
   return { stage, endpoints: threads.endpoints, stats: threads.stats, close: threads.close, stored }
 }

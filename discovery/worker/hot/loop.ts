@@ -14,6 +14,8 @@ export interface HotLoopOptions {
   readonly wakeFd: number
   readonly memory: HotMemory
   readonly observer: ServerObserver
+  /** Called again and again, also while nothing comes. */
+  readonly beat: () => void
   readonly handOver: (misses: Misses) => void
 }
 
@@ -36,6 +38,7 @@ export function runHotLoop(options: HotLoopOptions): void {
   const pace = makePace(udp.makePause(paceMicroseconds))
   while (Atomics.load(memory.control, control.stop) === 0) {
     const ready = poll(idleMs)
+    options.beat()
     for (let i = 0; i < fds.length; i++) {
       const fd = fds[i]
       if (fd === undefined || (ready & (1 << i)) === 0) continue
