@@ -117,6 +117,7 @@ async function takeOffice({ flags, log, store, closers }: Ground, { leadership, 
   const master = await openMaster({
     ...{ store, leadership, masterId, nodeName, underlay, networks, log, http: advertised },
     profile: profileOf(flags.profile, flags.ipVersions),
+    drainTimes: flags.drainTimes,
     clock: systemClock,
     random: Math.random,
     soon: setImmediate,

@@ -26,7 +26,8 @@ import { openPublisher } from './snapshot/publisher.ts'
 import { openVersions, type Versions } from './snapshot/versions.ts'
 import { decideMaster } from './standby/decide.ts'
 import { openRoster } from './standby/roster.ts'
-import { openDrains } from './tasks/drains.ts'
+import { defaultDrainTimes, type DrainTimes, openDrains } from './tasks/drains.ts'
+import { vipLabels } from './tasks/state.ts'
 import { openTaskTable } from './tasks/table.ts'
 import { recoverTask, sendKill } from './tasks/tasks.ts'
 
@@ -52,6 +53,8 @@ export interface MasterOptions {
   /** Networks that shall exist; missing ones are made, the first with the profile's first range. */
   readonly networks: readonly NetworkName[]
   readonly pingIntervalMs?: number
+  /** How long kills of tasks behind VIPs wait. */
+  readonly drainTimes?: Partial<DrainTimes>
   readonly clock: Clock
   readonly log: Logger
   /** Numbers from 0 to 1. */
@@ -154,6 +157,11 @@ function assemble(
   const isInUse = (key: string) => parts.publisher.isVipInUse(key)
   const vipUse = () => ({ isInUse, nowMs: clock.nowMs(), sinceMs: openedMs })
   const drains = openDrains({
+    times: { ...defaultDrainTimes, ...options.drainTimes },
+    labels: (taskId) => {
+      const task = parts.tasks.get(taskId)
+      return task && vipLabels(task)
+    },
     publish: () => parts.keeper.flush(),
     progress,
     send: (taskId, graceMs) => sendKill({ tasks: parts.tasks, agents }, taskId, graceMs),

@@ -4,6 +4,7 @@ import { type Ip, parseIp } from '../base/ip.ts'
 import { type LogLevel } from '../base/log.ts'
 import { type NetworkName, type NodeName, parseNetworkName, parseNodeName } from '../model/ids.ts'
 import { ipVersionChoices, type Profile, profileNames } from './networks/profile.ts'
+import { type DrainTimes } from './tasks/drains.ts'
 
 /** Where HTTP is served: a socket that listens already, inherited, or an address. */
 export type HttpListen =
@@ -26,13 +27,15 @@ export interface MasterFlags {
   readonly ipVersions: (typeof ipVersionChoices)[number]
   /** The first gets the profile's first range. */
   readonly networks: readonly NetworkName[]
+  /** What it lacks is as {@link DrainTimes} has it by default. */
+  readonly drainTimes: Partial<DrainTimes>
   readonly logLevel: LogLevel
 }
 
 /** What `--help` prints. */
 export const masterUsage = `node core/master/main.ts --state-dir DIR --node-name NAME --underlay IP --grpc-listen ADDR:PORT
   [--http-listen ADDR:PORT] [--http-fd N] [--store redis://…|rediss://…|zk://…|sqlite:PATH] [--profile default|dcos] [--ip-versions 4|4,6]
-  [--networks name,name] [--log-level LEVEL]`
+  [--networks name,name] [--vip-drain-seconds N] [--vip-drain-wait-seconds N] [--log-level LEVEL]`
 
 const logLevels = ['error', 'warn', 'info', 'debug', 'silent'] as const
 
@@ -53,6 +56,8 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         profile: { type: 'string', default: 'default' },
         'ip-versions': { type: 'string', default: '4,6' },
         networks: { type: 'string', default: 'dcos' },
+        'vip-drain-seconds': text,
+        'vip-drain-wait-seconds': text,
         'log-level': { type: 'string', default: 'info' },
       },
     })
@@ -69,11 +74,23 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         .split(',')
         .filter((name) => name !== '')
         .map(parseNetworkName),
+      drainTimes: drainTimes(values['vip-drain-seconds'], values['vip-drain-wait-seconds']),
       logLevel: choice(values['log-level'], logLevels, '--log-level'),
     }
   } catch (cause) {
     throw new AppError('ERR_MASTER_FLAGS', `${errorMessage(cause)}\n${masterUsage}`, { cause })
   }
+}
+
+function drainTimes(hold: string | undefined, wait: string | undefined): Partial<DrainTimes> {
+  const holdMs = hold === undefined ? undefined : secondsMs(hold, '--vip-drain-seconds')
+  const waitMs = wait === undefined ? undefined : secondsMs(wait, '--vip-drain-wait-seconds')
+  return { ...(holdMs === undefined ? {} : { holdMs }), ...(waitMs === undefined ? {} : { waitMs }) }
+}
+
+function secondsMs(text: string, flag: string): number {
+  if (/^\d{1,4}$/.test(text) && Number(text) <= 3600) return Number(text) * 1000
+  throw new AppError('ERR_MASTER_FLAGS', `${flag} is a whole number from 0 to 3600`)
 }
 
 function needed(value: string | undefined, flag: string): string {

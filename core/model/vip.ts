@@ -104,6 +104,20 @@ export const schedulerLabel = 'lb-scheduler'
 /** Port label: the task's weight behind the port's VIPs, 1 to 100. */
 export const weightLabel = 'lb-weight'
 
+/**
+ * Port label: whole seconds, 0 to 3600, for which a task behind the port's VIPs is kept from being told to end once nothing
+ * new is sent to it, so that established connections go on undisturbed.
+ */
+export const drainLabel = 'lb-drain-seconds'
+
+/** The drain time that a port's labels ask for, in milliseconds; undefined when they say nothing. @throws ERR_VIP_DRAIN */
+export function parseVipDrain(labels: Readonly<Record<string, string>>): number | undefined {
+  const text = labels[drainLabel]
+  if (text === undefined) return undefined
+  if (/^(0|[1-9]\d{0,3})$/.test(text) && Number(text) <= 3600) return Number(text) * 1000
+  throw new AppError('ERR_VIP_DRAIN', `${drainLabel} "${text}" is not a whole number of seconds from 0 to 3600`)
+}
+
 /** The scheduler that a port's labels ask for. @throws ERR_VIP_SCHEDULER */
 export function parseVipScheduler(labels: Readonly<Record<string, string>>): VipScheduler {
   const text = labels[schedulerLabel]

@@ -5,6 +5,8 @@ import {
   isVipKey,
   parseTaskVip,
   parseVipLabel,
+  drainLabel,
+  parseVipDrain,
   parseVipScheduler,
   parseVipWeight,
   schedulerLabel,
@@ -112,6 +114,7 @@ function portTerms({ labels, path }: Pick<ReturnType<typeof appPorts>[number], '
   }
   const scheduler = read(schedulerLabel, () => parseVipScheduler(labels), defaultVipScheduler)
   read(weightLabel, () => parseVipWeight(labels), 1)
+  read(drainLabel, () => parseVipDrain(labels), undefined)
   return { scheduler, wrong }
 }
 

@@ -6,6 +6,7 @@ import { parseIp } from '../../core/base/ip.ts'
 import { silentLog } from '../../core/base/log.ts'
 import { type GrpcServer, leaderServices, openGrpcServer } from '../../core/master/grpc/server.ts'
 import { type Master, openMaster } from '../../core/master/master.ts'
+import { type DrainTimes } from '../../core/master/tasks/drains.ts'
 import { profileOf } from '../../core/master/networks/profile.ts'
 import { type AgentId, type FrameworkId, parseNetworkName, parseNodeName, type TaskId } from '../../core/model/ids.ts'
 import { type Resources } from '../../core/model/resources.ts'
@@ -45,7 +46,10 @@ export interface TestMaster extends Master {
 let masters = 0
 
 /** Opens a master on `store`; give `port` to come back where an earlier one was. */
-export async function startMaster(store: Store, options: { port?: number; pingIntervalMs?: number } = {}) {
+export async function startMaster(
+  store: Store,
+  options: { port?: number; pingIntervalMs?: number; drainTimes?: Partial<DrainTimes> } = {},
+) {
   const leadership = await store.elect('test', { signal: new AbortController().signal })
   const master = await openMaster({
     ...{ store, leadership, clock: systemClock, log: silentLog, random: Math.random, soon: setImmediate },
@@ -55,6 +59,7 @@ export async function startMaster(store: Store, options: { port?: number; pingIn
     profile: profileOf('default'),
     networks: [parseNetworkName('dcos'), parseNetworkName('backend')],
     ...(options.pingIntervalMs === undefined ? {} : { pingIntervalMs: options.pingIntervalMs }),
+    ...(options.drainTimes && { drainTimes: options.drainTimes }),
   })
   const grpc = await openGrpcServer(leaderServices(master.context), `127.0.0.1:${options.port ?? 0}`)
   const crash = async () => {

@@ -2,12 +2,15 @@ import t from 'tap'
 import { parseNodeName, parseTaskId, type TaskId } from '../../core/model/ids.ts'
 import { noResources } from '../../core/model/resources.ts'
 import { type TaskInfo } from '../../core/model/task.ts'
-import { drainLimitMs } from '../../core/master/tasks/drains.ts'
+import { drainLabel } from '../../core/model/vip.ts'
+import { vipLabels } from '../../core/master/tasks/state.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
 import { startAgent, startFramework, startMaster, startNode, until } from '../support/master.ts'
 
+const drainLimitMs = 1_500
+
 t.test('a task behind a VIP ends when every node that is there has turned away from it', async (t) => {
-  const master = await startMaster(openMemoryStore())
+  const master = await startMaster(openMemoryStore(), { drainTimes: { waitMs: drainLimitMs } })
   let held = false
   const nodes = [startNode('node1', master.address), startNode('node2', master.address, { held: () => held })]
   const agent = startAgent({ name: 'node1', address: master.address })
@@ -35,11 +38,13 @@ t.test('a task behind a VIP ends when every node that is there has turned away f
     return task.taskId
   }
   const onVip = { VIP_0: '/web:80' }
-  const [plain, first, second, third] = [
+  const [plain, first, second, third, failing, lasting] = [
     await launch('plain', {}),
     await launch('first', onVip),
     await launch('second', onVip),
     await launch('third', onVip),
+    await launch('failing', onVip),
+    await launch('lasting', { ...onVip, [drainLabel]: '1' }),
   ]
   held = true
   framework.call({ kind: 'kill', taskId: plain })
@@ -58,12 +63,28 @@ t.test('a task behind a VIP ends when every node that is there has turned away f
   await until(() => agent.killed.includes(second), 'a node that hangs does not keep it alive')
   t.ok(performance.now() - askedMs > drainLimitMs * 0.9)
 
+  framework.call({ kind: 'kill', taskId: failing })
+  await until(() => nodes.every((node) => node.snapshot().tasks.get(failing)?.state === 'TASK_KILLING'), 'all know')
+  const failedMs = performance.now()
+  nodes[1]?.ack(nodes[1].snapshot().version, 'nft says no')
+  await until(() => agent.killed.includes(failing), 'a node that failed at it is not waited for')
+  t.ok(performance.now() - failedMs < drainLimitMs * 0.9)
+
   framework.call({ kind: 'kill', taskId: third })
   framework.call({ kind: 'kill', taskId: third, graceMs: 1 })
   await nodes[1]?.stop()
   const leftMs = performance.now()
   await until(() => agent.killed.includes(third), 'a node that left is not waited for')
   t.ok(performance.now() - leftMs < drainLimitMs * 0.9)
+
+  const heldMs = performance.now()
+  framework.call({ kind: 'kill', taskId: lasting })
+  await until(() => master.context.tasks.get(lasting)?.killing !== undefined, 'the kill has come')
+  t.ok(master.context.drains.waits(lasting))
+  const task = master.context.tasks.get(lasting)
+  t.equal(task && master.context.drains.longestMs(vipLabels(task)), drainLimitMs + 1_000)
+  await until(() => agent.killed.includes(lasting), 'the label keeps it for a second')
+  t.ok(performance.now() - heldMs >= 990)
   await until(() => master.context.tasks.size === 0, 'all gone')
   t.equal(agent.killed.filter((id) => id === third).length, 1, 'two kills, one order')
 })

@@ -131,7 +131,9 @@ function takeOverTasks(context: MasterContext, { record, link }: AgentEntry, { t
     const task = mergeReturned(before, finding.agentTask, before?.role ?? framework.info.roles[0] ?? '*')
     putTask(context, task)
     const graceMs = framework.state === 'removed' ? info.killGraceMs : task.killing?.graceMs
-    if (graceMs !== undefined) link?.send({ kind: 'kill', taskId: info.taskId, graceMs })
+    // One that still drains is told when that is over.
+    if (graceMs !== undefined && !context.drains.waits(info.taskId))
+      link?.send({ kind: 'kill', taskId: info.taskId, graceMs })
     if (finding.back === 'back') {
       const status = { ...task.status, source: 'MASTER', reason: 'REASON_AGENT_REREGISTERED' } as const
       forward(context, frameworkId, status, record.id)

@@ -3,8 +3,7 @@ import { type ClusterSnapshot, type Network } from '../../model/snapshot.ts'
 import { type AgentEntry, type MasterContext } from '../context.ts'
 import { type NodeRecord } from '../registry/state.ts'
 import { masterRole } from '../standby/role.ts'
-import { drainLimitMs } from '../tasks/drains.ts'
-import { type MasterTask } from '../tasks/state.ts'
+import { type MasterTask, vipLabels } from '../tasks/state.ts'
 import { frameworkName } from '../tasks/tasks.ts'
 
 /** A snapshot as JSON: lists instead of maps. */
@@ -53,8 +52,11 @@ export function taskView(context: MasterContext, task: MasterTask) {
     agentId: info.agentId,
     state: running?.state ?? status.state,
     killing: killing !== undefined,
-    // At the latest: the grace begins when the nodes have turned away from the task.
-    endsByMs: killing?.sinceMs === undefined ? undefined : killing.sinceMs + drainLimitMs + killing.graceMs,
+    // At the latest: the grace begins when the nodes have turned away from the task, and its drain time is over.
+    endsByMs:
+      killing?.sinceMs === undefined
+        ? undefined
+        : killing.sinceMs + context.drains.longestMs(vipLabels(task)) + killing.graceMs,
     health: running?.health,
     reason: status.reason,
     message: status.message,

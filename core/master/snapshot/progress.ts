@@ -24,12 +24,12 @@ export interface Progress {
   check(version: number): Convergence
   /**
    * Waits until it has, or until `timeoutMs` is over; then says who is missing. `of`: only nodes whose daemon is there now
-   * are waited for.
+   * are waited for, and not those that say that they failed at it or at a later one.
    * @throws AbortError
    */
   wait(
     version: number,
-    options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly of?: 'connected' },
+    options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly of?: 'answering' },
   ): Promise<Convergence>
 }
 
@@ -43,6 +43,8 @@ export interface ProgressOptions {
 
 interface Entry {
   appliedVersion: number
+  /** The latest that it told anything of. */
+  triedVersion: number
   problem: string
   health: NodeHealth | undefined
   connected: boolean
@@ -50,7 +52,7 @@ interface Entry {
   seenMs: number
 }
 
-const nothingTold = { appliedVersion: 0, problem: '', health: undefined } as const
+const nothingTold = { appliedVersion: 0, triedVersion: 0, problem: '', health: undefined } as const
 
 /** Opens it without knowledge of any node. */
 export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Progress {
@@ -71,8 +73,13 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
     const told = health === undefined ? {} : { health }
     return { node, appliedVersion, connected, ...(problem === '' ? {} : { problem }), ...told }
   }
-  const check = (version: number, among: 'all' | 'connected' = 'all') => {
-    const nodes = [...waitedFor()].map(of).filter(({ connected }) => among === 'all' || connected)
+  const check = (version: number, among: 'all' | 'answering' = 'all') => {
+    const failedAt = (node: NodeName) => {
+      const { problem, triedVersion } = entryOf(node)
+      return problem !== '' && triedVersion >= version
+    }
+    const counts = ({ node, connected }: NodeProgress) => among === 'all' || (connected && !failedAt(node))
+    const nodes = [...waitedFor()].map(of).filter(counts)
     const found = convergence(version, nodes)
     return version > keeper.version() ? { ...found, converged: false } : found
   }
@@ -110,6 +117,7 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       const entry = entryOf(node)
       // With a problem, the version is the one that failed: what was applied before stays applied.
       if (problem === '') entry.appliedVersion = Math.max(entry.appliedVersion, version)
+      entry.triedVersion = Math.max(entry.triedVersion, version)
       entry.problem = problem
       entry.health = { warnings, repairs }
       wake()

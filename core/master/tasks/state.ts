@@ -2,6 +2,7 @@ import { unreachable } from '../../base/errors.ts'
 import { type AgentId, type FrameworkId, type NodeName } from '../../model/ids.ts'
 import { type RunningTask } from '../../model/snapshot.ts'
 import { isTerminal, type TaskInfo, type TaskState, type TaskStatus } from '../../model/task.ts'
+import { type VipLabels } from '../../model/task-vips.ts'
 
 /** A task as the master follows it. */
 export interface MasterTask {
@@ -15,6 +16,11 @@ export interface MasterTask {
   readonly killing?: { readonly graceMs: number; readonly sinceMs?: number | undefined }
   /** The latest update that its framework has not acknowledged: sent again when it subscribes. */
   readonly unacknowledged?: TaskStatus
+}
+
+/** What says behind which VIPs a task is. */
+export function vipLabels({ info: { discovery, labels, resources } }: MasterTask): VipLabels {
+  return { labels, ports: resources.ports, ...(discovery && { discovery }) }
 }
 
 /** What happens to a task. */

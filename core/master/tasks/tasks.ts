@@ -6,7 +6,15 @@ import { taskVips } from '../../model/task-vips.ts'
 import { drainedStatus } from '../agents/decide-life.ts'
 import { type MasterContext } from '../context.ts'
 import { decideVips, hasVipAddresses, vipNames } from '../networks/vips.ts'
-import { type MasterTask, type MasterVerdict, masterStatus, runningTask, stateFor, stepTask } from './state.ts'
+import {
+  type MasterTask,
+  type MasterVerdict,
+  masterStatus,
+  runningTask,
+  stateFor,
+  stepTask,
+  vipLabels,
+} from './state.ts'
 
 const vipRetryMs = 1_000
 
@@ -188,8 +196,8 @@ export function sendKill(
   agents.get(task.info.agentId)?.link?.send({ kind: 'kill', taskId, graceMs })
 }
 
-function hasVips({ info: { discovery, labels, resources } }: MasterTask): boolean {
-  return taskVips({ labels, ports: resources.ports, ...(discovery && { discovery }) }, 'pass-over').length > 0
+function hasVips(task: MasterTask): boolean {
+  return taskVips(vipLabels(task), 'pass-over').length > 0
 }
 
 /** The master's own word on a task; one that ends it ends it here too, for no acknowledgement will come. */
