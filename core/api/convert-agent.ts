@@ -1,5 +1,6 @@
 import { parseIp } from '../base/ip.ts'
 import { parseAgentId, parseExecutorId, parseNodeName, parseTaskId } from '../model/ids.ts'
+import { redactSecrets } from '../model/secret.ts'
 import {
   type AgentCommand as AgentCommandProto,
   type AgentMessage as AgentMessageProto,
@@ -190,9 +191,9 @@ function decodeRefused({ code, reason, leader }: RefusedProto): AgentOrder {
   return { kind: 'refused', code, reason, ...(leader === '' ? {} : { leader }) }
 }
 
-/** A task of an agent, as it travels (and as a master keeps it in its store). */
+/** A task of an agent, as it travels (and as a master keeps it in its store), without the values of its secrets. */
 export function encodeAgentTask({ frameworkId, info, latest }: AgentTask): AgentTaskProto {
-  return { frameworkId, info: encodeTaskInfo(info), latest: encodeTaskStatus(latest, frameworkId) }
+  return { frameworkId, info: encodeTaskInfo(redactSecrets(info)), latest: encodeTaskStatus(latest, frameworkId) }
 }
 
 /** @throws ERR_API_INVALID */

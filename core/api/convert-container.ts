@@ -61,7 +61,8 @@ function decodeImage(source: NonNullable<ImageProto['source']>): Image {
 }
 
 function encodeVolume({ containerPath, mode, source }: VolumeMount): VolumeMountProto {
-  return { containerPath, readOnly: mode === 'ro', source: encodeSource(source) }
+  const secretSource = source.kind === 'secret' ? (source.source ?? '') : ''
+  return { containerPath, readOnly: mode === 'ro', source: encodeSource(source), secretSource }
 }
 
 function encodeSource(source: VolumeMount['source']): NonNullable<VolumeMountProto['source']> {
@@ -77,8 +78,11 @@ function encodeSource(source: VolumeMount['source']): NonNullable<VolumeMountPro
   }
 }
 
-function decodeVolume({ containerPath, readOnly, source }: VolumeMountProto, field: string): VolumeMount {
-  return { containerPath, mode: readOnly ? 'ro' : 'rw', source: decodeSource(required(source, `${field}.source`)) }
+function decodeVolume(proto: VolumeMountProto, field: string): VolumeMount {
+  const { containerPath, readOnly, secretSource } = proto
+  const source = decodeSource(required(proto.source, `${field}.source`))
+  const named = source.kind === 'secret' && secretSource !== '' ? { ...source, source: secretSource } : source
+  return { containerPath, mode: readOnly ? 'ro' : 'rw', source: named }
 }
 
 function decodeSource(source: NonNullable<VolumeMountProto['source']>): VolumeMount['source'] {

@@ -45,14 +45,15 @@ export function decodeExecutor(proto: ExecutorInfoProto, field: string): Executo
 }
 
 /** The model's command as it travels. */
-export function encodeCommand({ shell, value, arguments: argv, env, user }: CommandInfo): CommandInfoProto {
-  return { shell, value, arguments: [...argv], env: { ...env }, user: user ?? '' }
+export function encodeCommand({ shell, value, arguments: argv, env, secretEnv, user }: CommandInfo): CommandInfoProto {
+  return { shell, value, arguments: [...argv], env: { ...env }, secretEnv: { ...secretEnv }, user: user ?? '' }
 }
 
 /** @throws ERR_API_INVALID */
 export function decodeCommand(proto: CommandInfoProto | undefined, field: string): CommandInfo {
-  const { user, ...command } = required(proto, field)
-  return { ...command, ...(user === '' ? {} : { user }) }
+  const { user, secretEnv, ...command } = required(proto, field)
+  const secrets = Object.keys(secretEnv).length === 0 ? {} : { secretEnv }
+  return { ...command, ...secrets, ...(user === '' ? {} : { user }) }
 }
 
 /** The model's wish for a network as it travels. */

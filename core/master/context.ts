@@ -3,6 +3,7 @@ import { type Clock } from '../base/clock.ts'
 import { type Logger } from '../base/log.ts'
 import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
 import { type FrameworkInfo, type SchedulerEvent } from '../model/scheduler.ts'
+import { type ReadSecret } from '../model/secret.ts'
 import { type AgentState } from './agents/state.ts'
 import { type Allocator } from './allocator/allocator.ts'
 import { type Changes } from './changes.ts'
@@ -76,6 +77,8 @@ export interface MasterContext {
   readonly ids: MasterIds
   readonly clock: Clock
   readonly log: Logger
+  /** Throws for each when the master has no secrets. */
+  readonly readSecret: ReadSecret
   readonly registrar: Registrar
   readonly keeper: SnapshotKeeper
   readonly publisher: Publisher

@@ -26,6 +26,7 @@ const { openMaster } = await import('./master.ts')
 const { profileOf } = await import('./networks/profile.ts')
 const { vipProblem } = await import('./networks/vip-problem.ts')
 const { grpcAddress, masterUsage, parseMasterFlags } = await import('./options.ts')
+const { secretFiles } = await import('./tasks/secret-files.ts')
 const { formatCandidate } = await import('./standby/candidate.ts')
 const { openStandby } = await import('./standby/standby.ts')
 
@@ -117,6 +118,7 @@ async function takeOffice({ flags, log, store, closers }: Ground, { leadership, 
   const master = await openMaster({
     ...{ store, leadership, masterId, nodeName, underlay, networks, log, http: advertised },
     profile: profileOf(flags.profile, flags.ipVersions),
+    ...(flags.secretsDir === undefined ? {} : { readSecret: secretFiles(flags.secretsDir) }),
     drainTimes: flags.drainTimes,
     clock: systemClock,
     random: Math.random,

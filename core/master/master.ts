@@ -4,6 +4,7 @@ import { type Ip } from '../base/ip.ts'
 import { type Logger } from '../base/log.ts'
 import { type AgentId, type FrameworkId, type NetworkName, type NodeName } from '../model/ids.ts'
 import { type SchedulerDriver } from '../model/scheduler.ts'
+import { noSecrets, type ReadSecret } from '../model/secret.ts'
 import { type Leadership, type Store } from '../store/store.ts'
 import { recoverAgent } from './agents/liveness.ts'
 import { watchDrainedAgents } from './agents/operator.ts'
@@ -55,6 +56,8 @@ export interface MasterOptions {
   readonly pingIntervalMs?: number
   /** How long kills of tasks behind VIPs wait. */
   readonly drainTimes?: Partial<DrainTimes>
+  /** Absent: there are no secrets. */
+  readonly readSecret?: ReadSecret
   readonly clock: Clock
   readonly log: Logger
   /** Numbers from 0 to 1. */
@@ -175,6 +178,7 @@ function assemble(
     profile: options.profile,
     pingIntervalMs: options.pingIntervalMs ?? defaultPingIntervalMs,
     log: options.log,
+    readSecret: options.readSecret ?? noSecrets,
     openedMs: clock.monotonicMs(),
     changes: openChanges(),
     roster: openRoster({ registrar: parts.registrar, clock, log: options.log, self: options.nodeName }),

@@ -29,13 +29,15 @@ export interface MasterFlags {
   readonly networks: readonly NetworkName[]
   /** What it lacks is as {@link DrainTimes} has it by default. */
   readonly drainTimes: Partial<DrainTimes>
+  /** Files with secrets, by the names of their sources. */
+  readonly secretsDir?: string
   readonly logLevel: LogLevel
 }
 
 /** What `--help` prints. */
 export const masterUsage = `node core/master/main.ts --state-dir DIR --node-name NAME --underlay IP --grpc-listen ADDR:PORT
   [--http-listen ADDR:PORT] [--http-fd N] [--store redis://…|rediss://…|zk://…|sqlite:PATH] [--profile default|dcos] [--ip-versions 4|4,6]
-  [--networks name,name] [--vip-drain-seconds N] [--vip-drain-wait-seconds N] [--log-level LEVEL]`
+  [--networks name,name] [--secrets-dir DIR] [--vip-drain-seconds N] [--vip-drain-wait-seconds N] [--log-level LEVEL]`
 
 const logLevels = ['error', 'warn', 'info', 'debug', 'silent'] as const
 
@@ -56,6 +58,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         profile: { type: 'string', default: 'default' },
         'ip-versions': { type: 'string', default: '4,6' },
         networks: { type: 'string', default: 'dcos' },
+        'secrets-dir': text,
         'vip-drain-seconds': text,
         'vip-drain-wait-seconds': text,
         'log-level': { type: 'string', default: 'info' },
@@ -68,6 +71,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
       grpcListen: needed(values['grpc-listen'], '--grpc-listen'),
       httpListen: httpListen(values['http-fd'], values['http-listen']),
       ...(values.store === undefined ? {} : { store: values.store }),
+      ...(values['secrets-dir'] === undefined ? {} : { secretsDir: values['secrets-dir'] }),
       profile: choice(values.profile, profileNames, '--profile'),
       ipVersions: choice(values['ip-versions'], ipVersionChoices, '--ip-versions'),
       networks: values.networks

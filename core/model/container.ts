@@ -21,8 +21,11 @@ export interface VolumeMount {
     | { readonly kind: 'persistent'; readonly id: string }
     /** A directory of the sandbox of the task group's executor, shared within a pod. */
     | { readonly kind: 'shared'; readonly path: string }
-    /** The text of a secret, in a file of memory that only the task can read. */
-    | { readonly kind: 'secret'; readonly value: string }
+    /**
+     * The text of a secret, in a file of memory that only the task can read. With the name of its source the value is empty
+     * until the master sends the task.
+     */
+    | { readonly kind: 'secret'; readonly value: string; readonly source?: string }
 }
 
 /** How a container is made. Source: mesos, mesos.proto, message ContainerInfo. */

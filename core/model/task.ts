@@ -47,6 +47,8 @@ export interface CommandInfo {
   readonly value: string
   readonly arguments: readonly string[]
   readonly env: Readonly<Record<string, string>>
+  /** Variables that are secrets, by the name of the source: the master puts the values into `env` when it sends the task. */
+  readonly secretEnv?: Readonly<Record<string, string>>
   readonly user?: string
 }
 

@@ -1,5 +1,6 @@
 import { errorMessage } from '../../base/errors.ts'
 import { type AgentId, type FrameworkId } from '../../model/ids.ts'
+import { fillSecrets } from '../../model/secret.ts'
 import { type TaskInfo } from '../../model/task.ts'
 import { type MasterContext } from '../context.ts'
 import { judge } from '../tasks/tasks.ts'
@@ -19,8 +20,10 @@ export interface LaunchOrder {
 export function sendLaunch(context: MasterContext, order: LaunchOrder, written: readonly Promise<void>[]): void {
   const { agentId, frameworkId, tasks } = order
   if (tasks.length === 0) return
-  const send = (some: readonly TaskInfo[]) =>
-    context.agents.get(agentId)?.link?.send({ kind: 'launch', frameworkId, tasks: some })
+  const send = (some: readonly TaskInfo[]) => {
+    const ready = some.flatMap((info) => withSecrets(context, info))
+    if (ready.length > 0) context.agents.get(agentId)?.link?.send({ kind: 'launch', frameworkId, tasks: ready })
+  }
   if (written.length === 0) {
     send(tasks)
     return
@@ -37,6 +40,16 @@ export function sendLaunch(context: MasterContext, order: LaunchOrder, written: 
     end(context, tasks, { state: 'TASK_DROPPED', reason: 'REASON_RESOURCES_UNKNOWN', message })
   }
   Promise.all(written).then(sendRest, drop)
+}
+
+/** None when a secret of it is not there: then the task has failed. */
+function withSecrets(context: MasterContext, info: TaskInfo): readonly TaskInfo[] {
+  try {
+    return [fillSecrets(info, context.readSecret)]
+  } catch (error) {
+    end(context, [info], { state: 'TASK_FAILED', reason: 'REASON_TASK_INVALID', message: errorMessage(error) })
+    return []
+  }
 }
 
 function end(context: MasterContext, tasks: readonly TaskInfo[], verdict: Omit<MasterVerdict, 'timestampMs'>): void {
