@@ -10,6 +10,7 @@ import { type IpvsSysctl } from './ipvs/settings.ts'
 import { sweepingIpvs } from './ipvs/sweep.ts'
 import { openIpvsTable } from './ipvs/table.ts'
 import { openNftablesPlane } from './nftables/plane.ts'
+import { type VipPing } from './refuse.ts'
 
 /** Which data plane: `auto` is IPVS where the kernel has it, else nftables. */
 export const dataPlaneModes = ['auto', 'ipvs', 'nftables'] as const
@@ -24,6 +25,8 @@ export interface OpenDataPlaneOptions {
   /** Name of Weft's table of family inet. */
   readonly table: string
   readonly conntrack?: Conntrack
+  /** Absent: VIPs answer. */
+  readonly ping?: VipPing
   readonly sysctl: IpvsSysctl
   /** `uname -r` */
   readonly kernelRelease: string
@@ -41,15 +44,15 @@ export interface OpenDataPlaneOptions {
  * @throws ERR_LB_NO_IPVS when `ipvs` is asked for and the kernel lacks it
  */
 export function openDataPlane(options: OpenDataPlaneOptions): DataPlane {
-  const { mode, nft, table: nftTable, conntrack, vipRanges: ranges = [], onForeign } = options
+  const { mode, nft, table: nftTable, conntrack, ping = 'answer', vipRanges: ranges = [], onForeign } = options
   const table = tryIpvs(options.netns)
   if (table === undefined || mode === 'nftables') {
     if (mode === 'ipvs') throw new AppError('ERR_LB_NO_IPVS', 'this kernel has no IPVS: load ip_vs, or use nftables')
-    const plane = openNftablesPlane({ nft, table: nftTable, ...(conntrack === undefined ? {} : { conntrack }) })
+    const plane = openNftablesPlane({ nft, table: nftTable, ping, ...(conntrack === undefined ? {} : { conntrack }) })
     return table === undefined ? plane : sweepingIpvs(plane, { table, nft, nftTable, ranges })
   }
   const { sysctl, kernelRelease, glance } = options
-  const guard = openGuard({ nft, table: nftTable })
+  const guard = openGuard({ nft, table: nftTable, ping })
   const told = { ...(onForeign && { onForeign }), ...(glance && { glance }) }
   return openIpvsPlane({ table, sysctl, kernelRelease, ranges, guard, ...told })
 }

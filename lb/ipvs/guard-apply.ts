@@ -4,6 +4,7 @@ import { planNftTable } from '../../networking/nft/plan.ts'
 import { type NftTable } from '../../networking/nft/table.ts'
 import { type CountedElements, countElement, planTouched, type TouchedElements } from '../counted.ts'
 import { formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
+import { type VipPing } from '../refuse.ts'
 import { desiredGuardTable, guardElements } from './guard.ts'
 
 /** Elements that the guard's sets have, as far as it is known. */
@@ -34,8 +35,16 @@ export interface Guard {
 /** How many elements of one op a repair shows. */
 const shownElements = 8
 
+/** What the guard works with. */
+export interface GuardOptions {
+  readonly nft: Nft
+  readonly table: string
+  /** Absent: VIPs answer. */
+  readonly ping?: VipPing
+}
+
 /** The guard in the table of family inet that is named. */
-export function openGuard({ nft, table }: { readonly nft: Nft; readonly table: string }): Guard {
+export function openGuard({ nft, table, ping = 'answer' }: GuardOptions): Guard {
   return {
     read: async ({ signal }) => nft.readTable(table, { signal }),
     apply: async (state, { before, ops, signal }) => {
@@ -60,7 +69,7 @@ export function openGuard({ nft, table }: { readonly nft: Nft; readonly table: s
       for (const server of servers) {
         for (const element of guardElements(server)) countElement(state, touched, { element, step: 1 })
       }
-      const ops = planNftTable({ owner: 'lb-', desired: desiredGuardTable(state), actual })
+      const ops = planNftTable({ owner: 'lb-', desired: desiredGuardTable(state, ping), actual })
       await nft.apply({ table, ops }, { signal })
       return { repaired: ops.map((op) => `nft ${formatNftOp(table, op, { shown: shownElements })}`), state }
     },

@@ -10,6 +10,7 @@ import { type IpFamily, ipFamily } from '../../core/base/ip.ts'
 import { elementKey, type NftChainSpec, type NftSetDefinition, type NftTableSpec } from '../../networking/nft/table.ts'
 import { type CountedElements, elementsOf, type LbElement } from '../counted.ts'
 import { type VirtualServer } from '../dataplane.ts'
+import { refuseInput, type VipPing } from '../refuse.ts'
 
 /** `address` every VIP; `none` VIP, protocol, port without a backend of weight over 0; `hairpin` addresses of local containers, each with itself. */
 type GuardRole = 'address' | 'none' | 'hairpin'
@@ -31,25 +32,11 @@ const guardSets: readonly NftSetDefinition[] = families.flatMap((family) => {
   return [set('address', address), set('none', address, 'inet_proto', 'inet_service'), set('hairpin', address, address)]
 })
 
-const guardChains: readonly NftChainSpec[] = [
+const guardChains = (ping: VipPing): readonly NftChainSpec[] => [
   // Before IPVS, which would answer with an ICMP error; the kernel sends one host few of those, a reset always.
   { name: 'lb-vs-none-input', base: { type: 'filter', hook: 'input', priority: 90 }, rules: noneRules() },
   { name: 'lb-vs-none-output', base: { type: 'filter', hook: 'output', priority: -110 }, rules: noneRules() },
-  {
-    // After IPVS: what still has a VIP as its destination has no service. The node's own servers on the same port must not
-    // answer for it. A packet that conntrack can't place is dropped: refusing it would end a connection that is well.
-    name: 'lb-vs-input',
-    base: { type: 'filter', hook: 'input', priority: 110 },
-    rules: families.flatMap((family) => {
-      const match = `${header[family]} daddr @${guardSet('address', family)}`
-      const icmp = family === 4 ? 'icmp' : 'ipv6-icmp'
-      return [
-        { name: `invalid${family}`, text: `${match} ct state invalid counter drop` },
-        { name: `refuse-tcp${family}`, text: `${match} meta l4proto tcp counter reject with tcp reset` },
-        { name: `refuse${family}`, text: `${match} meta l4proto != ${icmp} counter reject` },
-      ]
-    }),
-  },
+  refuseInput('lb-vs-input', ping),
   {
     // Only a connection that comes back to its own source: the container would take the packet for its own. Everything
     // else keeps its source, and replies pass this node, because the client is on it or sends through it.
@@ -87,6 +74,7 @@ export function guardElements({ address, port, protocol, backends }: VirtualServ
 }
 
 /** The whole table's part, for the audit. */
-export function desiredGuardTable(elements: CountedElements): NftTableSpec {
-  return { sets: guardSets.map((set) => ({ ...set, elements: elementsOf(elements, set.name) })), chains: guardChains }
+export function desiredGuardTable(elements: CountedElements, ping: VipPing): NftTableSpec {
+  const sets = guardSets.map((set) => ({ ...set, elements: elementsOf(elements, set.name) }))
+  return { sets, chains: guardChains(ping) }
 }

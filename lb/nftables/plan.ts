@@ -3,6 +3,7 @@ import { type NftOp } from '../../networking/nft/ops.ts'
 import { type NftChainSpec, type NftTableSpec } from '../../networking/nft/table.ts'
 import { type CountedElements, countElement, elementsOf, planTouched, type TouchedElements } from '../counted.ts'
 import { formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
+import { type VipPing } from '../refuse.ts'
 import { serverElements } from './elements.ts'
 import { type Pick, sharesOf } from './shares.ts'
 import { lbChains, lbSets, pickChain, pickName, slotChain, slotMap } from './skeleton.ts'
@@ -60,7 +61,7 @@ export function planLbOps(state: LbState, ops: readonly LbOp[]): readonly NftOp[
 }
 
 /** The whole table's part, for the audit. */
-export function desiredLbTable({ elements, picks }: LbState): NftTableSpec {
+export function desiredLbTable({ elements, picks }: LbState, ping: VipPing = 'answer'): NftTableSpec {
   const slots = ([4, 6] as const).flatMap((family) => {
     return Array.from({ length: slotCount(picks[family]) }, (_, slot) => ({ family, slot }))
   })
@@ -71,7 +72,7 @@ export function desiredLbTable({ elements, picks }: LbState): NftTableSpec {
       elements: elementsOf(elements, set.name),
     })),
     chains: [
-      ...lbChains,
+      ...lbChains(ping),
       ...slots.map(({ family, slot }) => slotChain(family, slot)),
       ...([4, 6] as const).flatMap((family) => [...picks[family].values()].map((pick) => pickChain(family, pick))),
     ],

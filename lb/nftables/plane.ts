@@ -11,6 +11,7 @@ import {
   type VirtualServer,
 } from '../dataplane.ts'
 import { goneFlows } from '../flows.ts'
+import { type VipPing } from '../refuse.ts'
 import { readServers } from './elements.ts'
 import { desiredLbTable, type LbState, makeLbState, planLbOps } from './plan.ts'
 import { lbOwner } from './skeleton.ts'
@@ -22,6 +23,8 @@ export interface NftablesPlaneOptions {
   readonly table: string
   /** Absent: flows keep a removed backend until they end. */
   readonly conntrack?: Conntrack
+  /** Absent: VIPs answer. */
+  readonly ping?: VipPing
 }
 
 /** How many elements of one op a repair shows. */
@@ -31,7 +34,7 @@ const shownElements = 8
  * Virtual servers in nftables (skeleton.ts tells how). Keeps what the kernel has, and sends differences; reads it at first
  * use and after a failure, when all that is ours is compared and made right.
  */
-export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOptions): DataPlane {
+export function openNftablesPlane({ nft, table, conntrack, ping }: NftablesPlaneOptions): DataPlane {
   let known: LbState | undefined
 
   const read = async (signal: AbortSignal) => {
@@ -45,7 +48,7 @@ export function openNftablesPlane({ nft, table, conntrack }: NftablesPlaneOption
     const wanted = makeLbState(servers, known)
     known = undefined
     const actual = await nft.readTable(table, { signal })
-    const ops = planNftTable({ owner: lbOwner, desired: desiredLbTable(wanted), actual })
+    const ops = planNftTable({ owner: lbOwner, desired: desiredLbTable(wanted, ping), actual })
     await nft.apply({ table, ops }, { signal })
     known = wanted
     const before = ops.length === 0 || actual === undefined ? [] : readServers(actual)

@@ -12,6 +12,7 @@
  */
 import { type IpFamily } from '../../core/base/ip.ts'
 import { type NftChainSpec, type NftSetDefinition } from '../../networking/nft/table.ts'
+import { refuseInput, type VipPing } from '../refuse.ts'
 import { type Pick, type PickMethod } from './shares.ts'
 
 /** Prefix of the names of this part's objects in Weft's table. */
@@ -114,7 +115,7 @@ export function pickChain(family: IpFamily, pick: Pick): NftChainSpec {
 }
 
 /** All chains but those that choose. */
-export const lbChains: readonly NftChainSpec[] = [
+export const lbChains = (ping: VipPing): readonly NftChainSpec[] => [
   { name: refuseChain, rules: [{ name: 'none', text: 'counter' }] },
   natChain('prerouting', -100), // NF_IP_PRI_NAT_DST, include/uapi/linux/netfilter_ipv4.h
   natChain('output', -100),
@@ -128,23 +129,7 @@ export const lbChains: readonly NftChainSpec[] = [
       text: `ct status dnat ${header[family]} saddr . ${header[family]} daddr @${setName('hairpin', family)} counter masquerade`,
     })),
   },
-  {
-    // What still has a VIP as its destination here was not translated: no such port, or no backend. The node's own
-    // servers on the same port must not answer for it. A packet that conntrack can't place (late, out of window) is
-    // dropped: refusing it would end a connection that is well. After IPVS (99), which may still have connections when this
-    // data plane took over from it.
-    name: `${lbOwner}input`,
-    base: { type: 'filter', hook: 'input', priority: 110 },
-    rules: families.flatMap((family) => {
-      const match = `${header[family]} daddr @${setName('address', family)}`
-      const icmp = family === 4 ? 'icmp' : 'ipv6-icmp'
-      return [
-        { name: `invalid${family}`, text: `${match} ct state invalid counter drop` },
-        { name: `refuse-tcp${family}`, text: `${match} meta l4proto tcp counter reject with tcp reset` },
-        { name: `refuse${family}`, text: `${match} meta l4proto != ${icmp} counter reject` },
-      ]
-    }),
-  },
+  refuseInput(`${lbOwner}input`, ping),
 ]
 
 function natChain(hook: 'prerouting' | 'output', priority: number): NftChainSpec {

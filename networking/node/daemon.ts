@@ -120,6 +120,7 @@ function openPipeline({ flags, log, routes }: Ground, parts: PipelineParts) {
   let foreign: readonly string[] = []
   const plane = openDataPlane({
     mode: flags.dataPlane,
+    ping: flags.vipPing,
     nft,
     table: nftTable,
     conntrack: openLbConntrack(containers.conntrack),

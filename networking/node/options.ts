@@ -4,6 +4,7 @@ import { type Ip, parseIp } from '../../core/base/ip.ts'
 import { type LogLevel } from '../../core/base/log.ts'
 import { type NodeName, parseNodeName } from '../../core/model/ids.ts'
 import { type DataPlaneMode, dataPlaneModes } from '../../lb/open.ts'
+import { type VipPing, vipPingModes } from '../../lb/refuse.ts'
 import { type ForwardZone, parseForwardZone, parseUpstream, type Upstream } from '../../discovery/proxy/config.ts'
 import { type DirectRouting } from '../overlay/direct.ts'
 
@@ -17,6 +18,8 @@ export interface NetFlags {
   readonly directRouting: DirectRouting
   /** What balances VIPs: `auto` is IPVS where the kernel has it, else nftables. */
   readonly dataPlane: DataPlaneMode
+  /** Whether VIP addresses answer ping. */
+  readonly vipPing: VipPing
   /** Where counters and metrics are told: on the underlay's address too, or to this machine only. */
   readonly http: HttpReach
   /** `address:port` of each master. */
@@ -45,6 +48,7 @@ const options = {
   'underlay-device': text,
   'direct-routing': { type: 'string', default: 'auto' },
   'data-plane': { type: 'string', default: 'auto' },
+  'vip-ping': { type: 'string', default: 'answer' },
   http: { type: 'string', default: 'underlay' },
   master: text,
   socket: text,
@@ -74,6 +78,7 @@ export function parseNetFlags(argv: readonly string[]): NetFlags {
     directRouting: parseOption('direct-routing', need('direct-routing'), parseDirectRouting),
     http: parseOption('http', need('http'), parseHttpReach),
     dataPlane: parseOption('data-plane', need('data-plane'), parseDataPlane),
+    vipPing: parseOption('vip-ping', need('vip-ping'), parseVipPing),
     masters: need('master').split(','),
     socket: need('socket'),
     cniConfDir: need('cni-conf-dir'),
@@ -118,6 +123,12 @@ function parseHttpReach(value: string): HttpReach {
 function parseDataPlane(value: string): DataPlaneMode {
   const mode = dataPlaneModes.find((known) => known === value)
   if (mode === undefined) throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${dataPlaneModes.join(', ')}`)
+  return mode
+}
+
+function parseVipPing(value: string): VipPing {
+  const mode = vipPingModes.find((known) => known === value)
+  if (mode === undefined) throw new AppError('ERR_NODE_OPTION', `"${value}" is none of ${vipPingModes.join(', ')}`)
   return mode
 }
 

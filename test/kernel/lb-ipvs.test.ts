@@ -12,7 +12,7 @@ import { switchSuite } from '../support/ipvs/switch.ts'
 import { ipvsConformance } from '../support/ipvs/conformance.ts'
 import { resteerSuite, restartSuite } from '../support/lb-fault-suite.ts'
 import { matrixSuite } from '../support/lb-matrix.ts'
-import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
+import { drainSuite, pingSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 import { hasInetTables, hasIpvs } from '../support/ipvs/kernel.ts'
 import { repeatedly, repetitions } from '../support/repeat.ts'
 import { guestMissing } from '../vm/run.ts'
@@ -26,6 +26,7 @@ const suites: readonly (readonly [string, (t: Test) => Promise<void>, 'alone'?])
   ['counters', (t) => countersSuite(t, 'ipvs')],
   ['schedulers', (t) => scheduleSuite(t, 'ipvs')],
   ['another data plane', switchSuite],
+  ['ping', (t) => pingSuite(t, 'ipvs')],
   ['traffic through VIPs', (t) => trafficSuite(t, 'ipvs')],
   ['every way to a VIP, over two hosts', (t) => matrixSuite(t, 'ipvs')],
   ['the daemon is killed under load', (t) => restartSuite(t, 'ipvs')],

@@ -3,9 +3,11 @@ import { canMakeHosts } from '../support/hosts.ts'
 import { resteerSuite, restartSuite } from '../support/lb-fault-suite.ts'
 import { repeatedly } from '../support/repeat.ts'
 import { scheduleSuite } from '../support/lb-schedule.ts'
-import { drainSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
+import { drainSuite, pingSuite, trafficSuite } from '../support/lb-traffic-suite.ts'
 
 // On IPVS: lb-ipvs.test.ts.
+tap.test('ping', { skip: canMakeHosts }, async (t) => pingSuite(t, 'nftables'))
+
 tap.test('traffic through VIPs', { skip: canMakeHosts }, async (t) => trafficSuite(t, 'nftables'))
 await repeatedly(tap, 'backends come and go', { skip: canMakeHosts, suite: (t) => drainSuite(t, 'nftables') })
 tap.test('schedulers', { skip: canMakeHosts }, async (t) => scheduleSuite(t, 'nftables'))

@@ -61,6 +61,39 @@ export async function trafficSuite(t: Test, dataPlane: DataPlaneMode): Promise<v
   }
 }
 
+/** VIPs answer ping, and after a restart with the other setting they don't; connections go on. */
+export async function pingSuite(t: Test, dataPlane: DataPlaneMode): Promise<void> {
+  const { host, node, program, restart, audit } = await makeWorld(t, { containers: 'all', dataPlane })
+  await startServer(host('b1'), 'b1', 8080)
+  await program([backend('b1')])
+  const isAnswered = (from: 'client' | 'node', address: string) => {
+    try {
+      host(from).run('ping', '-n', '-c', '1', '-W', '1', address)
+      return true
+    } catch {
+      return false // exit status 1: no answer
+    }
+  }
+  const asked = (['client', 'node'] as const).flatMap((from) => ([4, 6] as const).map((family) => ({ from, family })))
+  const all = () => asked.map(({ from, family }) => isAnswered(from, vip[family]))
+  t.same(all(), [true, true, true, true], 'answered')
+  for (const [ping, expected] of [
+    ['ignore', false],
+    ['answer', true],
+  ] as const) {
+    restart(dataPlane, ping)
+    t.ok((await audit()).length > 0, `a restart changes it to ${ping}`)
+    t.same(
+      all(),
+      asked.map(() => expected),
+    )
+    t.ok(isAnswered('client', routerAddresses.vtep4), "the node's own addresses answer all the same")
+    const [attempt] = askServer(host('client'), { protocol: 'tcp', address: vip[4], port: 80 })
+    t.equal(attempt?.server, 'b1', 'so does the service')
+  }
+  t.match(node.run('nft', 'list', 'table', 'inet', 'weft'), /lb-address4/)
+}
+
 /** Backends drain, leave, all go, and come back. */
 export async function drainSuite(t: Test, dataPlane: DataPlaneMode): Promise<void> {
   const { host, program, audit } = await makeWorld(t, { containers: 'all', dataPlane })

@@ -4,6 +4,7 @@ import { parseNodeName } from '../../core/model/ids.ts'
 import { type ClusterSnapshot, emptySnapshot, type RunningTask } from '../../core/model/snapshot.ts'
 import { openLbConntrack } from '../../lb/conntrack.ts'
 import { type DataPlaneMode, openDataPlane } from '../../lb/open.ts'
+import { type VipPing } from '../../lb/refuse.ts'
 import { openLbStage } from '../../lb/stage.ts'
 import { openIsolationStage } from '../../networking/isolation/stage.ts'
 import { openConntrack } from '../../networking/netlink/conntrack.ts'
@@ -117,7 +118,7 @@ export interface World {
   /** What the audits of both stages repaired. */
   audit(): Promise<readonly string[]>
   /** Starts both stages anew, as another node daemon, with this data plane; it knows nothing until an audit or a change. */
-  restart(dataPlane: DataPlaneMode): void
+  restart(dataPlane: DataPlaneMode, ping?: VipPing): void
 }
 
 /** How a {@link World} is made: without `containers` none is plugged in; `dataPlane` is nftables when absent. */
@@ -144,7 +145,8 @@ export async function makeWorld(t: Test, { containers, dataPlane = 'nftables' }:
     routes.close()
     nft.close()
   })
-  const open = (mode: DataPlaneMode) => makeStages(t, { nft, routes, node, mode, self: 'n1' })
+  const open = (mode: DataPlaneMode, ping: VipPing = 'answer') =>
+    makeStages(t, { nft, routes, node, mode, self: 'n1', ping })
   let stages = open(dataPlane)
   let current: ClusterSnapshot = emptySnapshot
   const program = async (tasks: readonly RunningTask[]) => {
@@ -162,8 +164,8 @@ export async function makeWorld(t: Test, { containers, dataPlane = 'nftables' }:
     return repairs
   }
   const host = (name: PlaceName | 'node') => hosts.get(name) ?? node
-  const restart = (mode: DataPlaneMode) => {
-    stages = open(mode)
+  const restart = (mode: DataPlaneMode, ping?: VipPing) => {
+    stages = open(mode, ping)
   }
   return { node, host, program, audit, restart }
 }
@@ -174,17 +176,20 @@ export interface StageParts {
   readonly routes: RouteSocket
   readonly node: TestHost
   readonly mode: DataPlaneMode
+  /** Absent: VIPs answer. */
+  readonly ping?: VipPing
   /** Name of the node. */
   readonly self: string
 }
 
 /** Isolation and load balancer of a node, as its daemon has them; their data plane is closed with the test. */
-export function makeStages(t: Test, { nft, routes, node, mode, self }: StageParts): readonly Stage[] {
+export function makeStages(t: Test, { nft, routes, node, mode, self, ping }: StageParts): readonly Stage[] {
   const sysctl = hostSysctl(nftNamespace(node))
   const kernelRelease = release()
   const flows = openConntrack({ netns: node.path })
   const conntrack = openLbConntrack(flows)
-  const plane = openDataPlane({ mode, nft, table: nftTable, conntrack, sysctl, kernelRelease, netns: node.path })
+  const shared = { nft, table: nftTable, conntrack, sysctl, kernelRelease, netns: node.path }
+  const plane = openDataPlane({ mode, ...shared, ...(ping && { ping }) })
   t.teardown(() => {
     plane.close()
     flows.close()
