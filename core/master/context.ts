@@ -1,5 +1,6 @@
 import { type AgentOrder } from '../api/messages.ts'
 import { type Clock } from '../base/clock.ts'
+import { type Ip } from '../base/ip.ts'
 import { type Logger } from '../base/log.ts'
 import { type AgentId, type FrameworkId, type NodeName, type TaskId } from '../model/ids.ts'
 import { type FrameworkInfo, type SchedulerEvent } from '../model/scheduler.ts'
@@ -35,6 +36,8 @@ export interface AgentEntry {
   state: AgentState
   /** Set while connected. */
   link: AgentLink | undefined
+  /** Wall clock; of its first registration with this master. */
+  registeredAtMs?: number
   cancelPing: () => void
 }
 
@@ -50,6 +53,8 @@ export interface FrameworkEntry {
   deliver: ((event: SchedulerEvent) => void) | undefined
   /** Ends the subscription from here; set as `deliver` is. */
   end: (() => void) | undefined
+  /** Where its subscription came from; absent: not known, or out of this process. */
+  from?: Ip | undefined
   /** Roles in which it wants no offers. */
   suppressed: ReadonlySet<string>
   cancelFailover: () => void

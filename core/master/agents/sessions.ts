@@ -107,6 +107,7 @@ function connect(context: MasterContext, record: AgentRecord, link: AgentLink): 
   const replaced = entry.link
   entry.record = record
   entry.link = link
+  entry.registeredAtMs ??= context.clock.nowMs()
   entry.state = stepAgent(entry.state, { kind: 'registered' })
   context.agents.set(record.id, entry)
   replaced?.close()

@@ -7,8 +7,8 @@ import { type MasterContext } from '../context.ts'
 import { decideFillShares, decideRemoveNode } from '../networks/nodes.ts'
 import { policyRoutes } from '../policies/routes.ts'
 import { metricsText } from './metrics.ts'
-import { mesosState } from './mesos-state.ts'
 import { type NetworkRoutesOptions, networkRoutes } from './networks.ts'
+import { stateRoutes } from './state/routes.ts'
 import { vipRoutes } from './vips.ts'
 import { agentView, nodeView, snapshotView, taskView } from './views.ts'
 
@@ -35,7 +35,7 @@ export function masterRoutes(options: RoutesOptions): FastifyPluginAsync {
     vipRoutes(app, options)
     policyRoutes(app, options)
     convergeRoute(app, options)
-    mesosRoutes(app, options)
+    stateRoutes(app, options)
   }
 }
 
@@ -50,8 +50,10 @@ function readRoutes(app: FastifyInstance, { context, version }: RoutesOptions): 
   app.get('/weft/v1/masters', async () => ({ term: context.term, masters: context.roster.list() }))
   app.get('/weft/v1/tasks', async () => ({ tasks: [...tasks.all()].map((task) => taskView(context, task)) }))
   app.get('/weft/v1/snapshot', async () => snapshotView(keeper.view()))
-  app.get('/health', async () => ({ healthy: true }))
-  app.get('/version', async () => ({ version, name: 'weft', node: process.version }))
+  for (const prefix of ['', '/master']) {
+    app.get(`${prefix}/health`, async () => ({ healthy: true }))
+    app.get(`${prefix}/version`, async () => ({ version, name: 'weft', node: process.version }))
+  }
   app.get('/leader', async () => ({ leader: context.self, term: context.term }))
   app.get('/metrics', async (_request, reply) => {
     const { type, text } = await metricsText(context)
@@ -92,15 +94,19 @@ function convergeRoute(app: FastifyInstance, { context }: RoutesOptions): void {
   })
 }
 
-function mesosRoutes(app: FastifyInstance, { context, version, advertised }: RoutesOptions): void {
-  for (const path of ['/state', '/master/state']) {
-    app.get(path, async () => mesosState(context, { version, advertised: advertised() }))
-  }
-}
-
 /** Codes that are the caller's fault, or the cluster's state, and how HTTP says so. The others are 500. */
 const statusOfCode: Readonly<Record<string, number>> = {
   ERR_MODEL_ID: 422,
+  ERR_MODEL_ROLE: 422,
+  ERR_MASTER_AGENT_UNKNOWN: 404,
+  ERR_MASTER_AGENT_GONE: 409,
+  ERR_MASTER_AGENT_DRAINING: 409,
+  ERR_MASTER_AGENT_DISCONNECTED: 409,
+  ERR_MASTER_OPERATION: 409,
+  ERR_MASTER_QUOTA_ROLE: 422,
+  ERR_MASTER_QUOTA_LIMIT: 422,
+  ERR_MASTER_QUOTA_CONSUMED: 409,
+  ERR_MASTER_WEIGHT: 422,
   ERR_MASTER_NETWORK_SUBNET: 422,
   ERR_MASTER_POLICY_NETWORK: 422,
   ERR_MASTER_POLICY_EXISTS: 409,
