@@ -30,6 +30,8 @@ export function checkApp(app: AppFields, id: AppId, context: CheckContext): read
     ...checkPorts(app),
     ...checkVips(app, id, context),
     ...checkHealth(app),
+    ...checkSecrets(app),
+    ...checkUnreachable(app),
     ...app.constraints.flatMap((constraint, i) => finding(`/constraints(${i})`, constraintProblem(constraint))),
   ]
 }
@@ -52,6 +54,19 @@ function checkCommand(app: AppFields): readonly Finding[] {
 function checkRoles(app: AppFields): readonly Finding[] {
   const other = app.acceptedResourceRoles.findIndex((role) => role !== '*')
   return finding(`/acceptedResourceRoles(${other})`, other < 0 ? undefined : 'only "*" is supported yet')
+}
+
+function checkSecrets({ env, secrets }: AppFields): readonly Finding[] {
+  return Object.entries(env).flatMap(([name, value]) => {
+    if (typeof value === 'string' || Object.hasOwn(secrets, value.secret)) return []
+    return [{ path: `/env(${name})/secret`, error: `there is no secret "${value.secret}" in the app's secrets` }]
+  })
+}
+
+function checkUnreachable({ unreachableStrategy: strategy }: AppFields): readonly Finding[] {
+  const path = '/unreachableStrategy/expungeAfterSeconds'
+  const isLess = strategy !== 'disabled' && strategy.expungeAfterSeconds < strategy.inactiveAfterSeconds
+  return finding(path, isLess ? 'must not be less than inactiveAfterSeconds' : undefined)
 }
 
 function checkVips(app: AppFields, id: AppId, context: CheckContext): readonly Finding[] {

@@ -2,6 +2,7 @@ import { type z } from 'zod'
 import { errorMessage, hasCode } from '../base/errors.ts'
 import { type AppDefinition } from './app.ts'
 import { type CheckContext, checkApp } from './check.ts'
+import { translateDeprecated } from './deprecated.ts'
 import { parseAppId } from './ids.ts'
 import { isObject, type JsonObject, withoutNulls } from './json.ts'
 import { isHostMode } from './ports.ts'
@@ -16,10 +17,11 @@ import { withoutHarmless } from './unsupported.ts'
 export function parseApp(body: unknown, context: CheckContext): AppDefinition {
   const value = withoutNulls(body)
   if (!isObject(value)) throw invalidApp([{ path: '/', errors: ['must be a JSON object'] }])
-  const { cleaned, refused } = refuseUnsupported(value)
+  const { app, findings } = translateDeprecated(value)
+  const { cleaned, refused } = refuseUnsupported(app)
   const parsed = appSchema.safeParse(cleaned)
   const fieldFindings = parsed.success ? [] : parsed.error.issues.flatMap(issueFindings)
-  const found = [...refused, ...fieldFindings]
+  const found = [...findings, ...refused, ...fieldFindings]
   if (!parsed.success) throw invalidApp(groupProblems(found))
   return finish(parsed.data, found, context)
 }
@@ -77,14 +79,28 @@ function issueFindings(issue: z.core.$ZodIssue): readonly Finding[] {
 /** Fields that exclude each other: giving one in an update takes the other away. */
 const rivals: Readonly<Record<string, string>> = { cmd: 'args', args: 'cmd' }
 
+/** Deprecated fields, and what takes their place: giving one in an update takes that away. */
+const oldForms: Readonly<Record<string, readonly string[]>> = {
+  ports: ['portDefinitions'],
+  ipAddress: ['networks', 'portDefinitions'],
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
 /**
  * The body of an update laid over a definition, top-level field by field; `null` gives a field its default again. Fields
  * that the update makes meaningless (cmd for args, portDefinitions when the app leaves the host's network) go.
  */
 export function mergeUpdate(current: AppDefinition, update: JsonObject): JsonObject {
   const merged: Record<string, unknown> = { ...current, ...update }
+  for (const [old, fields] of Object.entries(oldForms)) {
+    if (!isGiven(update[old])) continue
+    for (const field of fields) if (!(field in update)) delete merged[field]
+  }
   for (const [field, rival] of Object.entries(rivals)) {
-    if (update[field] !== undefined && update[field] !== null && !(rival in update)) delete merged[rival]
+    if (isGiven(update[field]) && !(rival in update)) delete merged[rival]
   }
   if ('networks' in update && !('portDefinitions' in update)) {
     const { networks } = update

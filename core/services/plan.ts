@@ -1,6 +1,7 @@
 import { type AppRecord, wantedInstances } from './app.ts'
 import { type Backoff } from './backoff.ts'
 import { type Instance, isActive, isOccupying, isServing } from './instance.ts'
+import { isAwaited, unreachableTimes } from './unreachable.ts'
 
 /** What is to be done for one app now. */
 export interface AppPlan {
@@ -48,14 +49,16 @@ export interface PlanInput {
  */
 export function planApp(input: PlanInput): AppPlan {
   const { record, nowMs, times, backoff } = input
-  const lost = input.instances.filter(
-    ({ phase }) => phase.kind === 'recovered' && isDue(phase.sinceMs, times.recoveryTimeoutMs, nowMs),
-  )
+  const lost = input.instances.filter((instance) => {
+    const { phase } = instance
+    if (phase.kind === 'recovered') return isDue(phase.sinceMs, times.recoveryTimeoutMs, nowMs)
+    return unreachableTimes(record.definition, instance).forgetAtMs <= nowMs
+  })
   const alive = lost.length === 0 ? input.instances : input.instances.filter((instance) => !lost.includes(instance))
   const stops = planStops({ ...input, instances: alive })
-  const launches = nowMs < backoff.untilMs ? 0 : launchCount(record, alive, new Set(stops))
+  const launches = nowMs < backoff.untilMs ? 0 : launchCount(input, alive, new Set(stops))
   const kills = [...stops, ...alive.filter((instance) => needsKill(instance, input))].filter(isOccupying)
-  const settled = isSettled(record, alive) && stops.length === 0
+  const settled = isSettled(input, alive) && stops.length === 0
   const wakeAtMs = nextWake({ ...input, instances: alive }, new Set(stops))
   return { launches, stops, kills, lost, settled, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) }
 }
@@ -75,11 +78,18 @@ function limits(record: AppRecord): { readonly minServing: number; readonly maxT
   return { minServing, maxTotal: Math.floor(wanted * (1 + maximumOverCapacity)) }
 }
 
-function launchCount(record: AppRecord, alive: readonly Instance[], stops: ReadonlySet<Instance>): number {
+/** Current instances that are out of reach for so short a time that they are not replaced yet. */
+function awaited({ record, nowMs }: PlanInput, alive: readonly Instance[]): number {
+  if (record.goal === 'delete') return 0
+  return alive.filter((instance) => isCurrent(record, instance) && isAwaited(record.definition, instance, nowMs)).length
+}
+
+function launchCount(input: PlanInput, alive: readonly Instance[], stops: ReadonlySet<Instance>): number {
+  const { record } = input
   const { minServing, maxTotal } = limits(record)
   const wanted = wantedInstances(record)
   const staying = alive.filter((instance) => isActive(instance) && !stops.has(instance))
-  const missing = wanted - staying.filter((instance) => isCurrent(record, instance)).length
+  const missing = wanted - awaited(input, alive) - staying.filter((instance) => isCurrent(record, instance)).length
   const outdated = staying.some((instance) => !isCurrent(record, instance))
   const room = outdated && minServing >= maxTotal ? maxTotal + 1 : maxTotal
   return Math.max(0, Math.min(missing, room - alive.filter(isOccupying).length))
@@ -133,10 +143,11 @@ function needsKill(instance: Instance, input: PlanInput): boolean {
 }
 
 /** Unreachable instances are not waited for: nobody can say when they come back. */
-function isSettled(record: AppRecord, instances: readonly Instance[]): boolean {
+function isSettled(input: PlanInput, instances: readonly Instance[]): boolean {
+  const { record } = input
   const reachable = instances.filter(isOccupying)
   return (
-    reachable.length === wantedInstances(record) &&
+    reachable.length + awaited(input, instances) === wantedInstances(record) &&
     reachable.every((instance) => isCurrent(record, instance) && isServing(instance))
   )
 }
@@ -147,6 +158,10 @@ function nextWake(input: PlanInput, stops: ReadonlySet<Instance>): number | unde
     const { phase, goal } = instance
     if (stops.has(instance)) return []
     if (phase.kind === 'recovered') return [phase.sinceMs + times.recoveryTimeoutMs]
+    if (phase.kind === 'unreachable') {
+      const { replaceAtMs, forgetAtMs } = unreachableTimes(input.record.definition, instance)
+      return [replaceAtMs, forgetAtMs].filter(Number.isFinite)
+    }
     if (phase.kind === 'staged' && goal.kind === 'run') return [phase.sinceMs + times.launchTimeoutMs]
     const retryAtMs = killRetryAtMs(instance, input)
     return retryAtMs === undefined ? [] : [retryAtMs]

@@ -24,7 +24,6 @@ export function appJson({ record, instances, runtime }: AppFacts, embed: Readonl
     executor: '',
     fetch: [],
     dependencies: [],
-    unreachableStrategy: { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 },
     version: formatVersion(version),
     versionInfo: {
       lastScalingAt: formatVersion(scalingVersion),

@@ -11,6 +11,15 @@ const environmentName = z
   .string()
   .max(255)
   .regex(/^[^=\0]+$/, 'must be a name without "=" and NUL')
+/** A variable's value, or the name of one of the app's secrets. Source: marathon, types/environmentVariable.raml. */
+const variable = z.union([text, z.strictObject({ secret: z.string().min(1).max(255) })], {
+  error: 'must be text, or {"secret": name}',
+})
+/** Where a secret is: a path below the master's directory of secrets. */
+const secretSource = z
+  .string()
+  .max(255)
+  .regex(/^\/?[\w-][\w.-]*(\/[\w-][\w.-]*)*$/, 'must be a path of letters, digits, "_", "-" and inner "."')
 const labels = z.record(z.string().min(1).max(255), z.string().max(4096))
 const seconds = z.number().min(0).max(maxSeconds)
 const protocol = z.enum(['tcp', 'udp', 'udp,tcp', 'tcp,udp']).default('tcp')
@@ -63,6 +72,18 @@ const container = z.strictObject({
   portMappings: z.array(portMapping).max(100).default([]),
 })
 
+/** Marathon's default for what has no volumes of its own: replaced, and forgotten, as soon as it is unreachable. */
+const replaceAtOnce = { inactiveAfterSeconds: 0, expungeAfterSeconds: 0 } as const
+const unreachable = z.strictObject({
+  inactiveAfterSeconds: seconds.default(300),
+  expungeAfterSeconds: seconds.default(600),
+})
+
+const constraintList = z
+  .array(z.array(z.string().max(255)).min(2).max(3))
+  .max(32)
+  .default([])
+
 /**
  * Fields of an app that this version has, in Marathon's JSON shape, with Marathon's defaults. Source:
  * reference/services-and-jobs.md. Ranges are those that the resource model and the kernel can hold.
@@ -80,7 +101,11 @@ export const appSchema = z.strictObject({
   cpus: z.number().min(0.01).max(100_000).default(1),
   mem: z.number().min(1).max(1_000_000_000).default(128),
   disk: z.number().min(0).max(1_000_000_000).default(0),
-  env: z.record(environmentName, text).default({}),
+  env: z.record(environmentName, variable).default({}),
+  secrets: z
+    .record(z.string().min(1).max(255), z.strictObject({ source: secretSource }))
+    .refine((value) => Object.keys(value).length <= 100, 'at most 100')
+    .default({}),
   labels: labels.default({}),
   networks: z.array(network).max(16).default([]),
   container: container.optional(),
@@ -98,11 +123,9 @@ export const appSchema = z.strictObject({
     })
     .default({ minimumHealthCapacity: 1, maximumOverCapacity: 1 }),
   killSelection: z.enum(['YOUNGEST_FIRST', 'OLDEST_FIRST']).default('YOUNGEST_FIRST'),
+  unreachableStrategy: z.union([z.literal('disabled'), unreachable]).default(replaceAtOnce),
   acceptedResourceRoles: z.array(z.string()).min(1).max(1).default(['*']),
-  constraints: z
-    .array(z.array(z.string().max(255)).min(2).max(3))
-    .max(32)
-    .default([]),
+  constraints: constraintList,
 })
 
 /** One port mapping of an app, defaults filled in. */

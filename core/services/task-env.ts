@@ -33,8 +33,29 @@ export function taskEnvironment({
     MARATHON_APP_RESOURCE_DISK: String(definition.disk),
     ...labelVariables(definition.labels),
     ...portVariables(ports),
-    ...definition.env,
+    ...plainVariables(definition.env),
   }
+}
+
+type Variables = AppRecord['definition']['env']
+
+function plainVariables(env: Variables): Readonly<Record<string, string>> {
+  const plain = Object.entries(env).flatMap(([name, value]) =>
+    typeof value === 'string' ? [[name, value] as const] : [],
+  )
+  return Object.fromEntries(plain)
+}
+
+/** Variables that are secrets, with the source of each: the scheduler never has their values. */
+export function secretVariables(
+  env: Variables,
+  secrets: AppRecord['definition']['secrets'],
+): Readonly<Record<string, string>> {
+  const found = Object.entries(env).flatMap(([name, value]) => {
+    const source = typeof value === 'string' ? undefined : secrets[value.secret]?.source
+    return source === undefined ? [] : [[name, source] as const]
+  })
+  return Object.fromEntries(found)
 }
 
 function labelVariables(labels: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

@@ -10,7 +10,7 @@ import { type AppDefinition } from './app.ts'
 import { taskNameOf } from './ids.ts'
 import { type Placement } from './place.ts'
 import { type AppPort, appPorts, isHostMode } from './ports.ts'
-import { taskEnvironment } from './task-env.ts'
+import { secretVariables, taskEnvironment } from './task-env.ts'
 
 /** A port of one task: the app's port and the host port that it got. */
 export interface TaskPort {
@@ -35,6 +35,7 @@ export function taskInfoOf({ record, pool, resources, hostPorts }: Placement, ta
       value: definition.cmd ?? definition.args?.[0] ?? '',
       arguments: definition.args ?? [],
       env: taskEnvironment({ record, taskId, hostname: pool.place.hostname, ports }),
+      ...secretEnv(definition),
       ...(definition.user === undefined ? {} : { user: definition.user }),
     },
     networks: networkRequests(definition, ports),
@@ -48,6 +49,11 @@ export function taskInfoOf({ record, pool, resources, hostPorts }: Placement, ta
     killGraceMs: Math.round(definition.taskKillGracePeriodSeconds * 1000),
     labels: definition.labels,
   }
+}
+
+function secretEnv({ env, secrets }: AppDefinition): Pick<TaskInfo['command'], 'secretEnv'> {
+  const variables = secretVariables(env, secrets)
+  return Object.keys(variables).length === 0 ? {} : { secretEnv: variables }
 }
 
 function taskPorts(app: AppDefinition, hostPorts: readonly (number | undefined)[]): readonly TaskPort[] {

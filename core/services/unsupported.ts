@@ -22,10 +22,6 @@ function later(harmless: (value: unknown) => boolean): Refusal {
   return { error: 'is not supported yet', harmless }
 }
 
-function isReplaceAtOnce(value: unknown): boolean {
-  return isObject(value) && Object.entries(value).every(([key, v]) => key.endsWith('AfterSeconds') && v === 0)
-}
-
 /** Marathon's answers carry these: a client that sends back what it read asks for nothing by them. */
 const answerFields = [
   'version',
@@ -53,14 +49,10 @@ const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
     residency: later(never),
     resourceLimits: later(isEmpty),
     role: later(isOne('*')),
-    secrets: later(isEmpty),
     storeUrls: later(isEmpty),
     taskRestartSettings: later(never),
     tty: later(isOne(false)),
-    unreachableStrategy: later(isReplaceAtOnce),
     uris: later(isEmpty),
-    ipAddress: { error: 'is the old form: use networks', harmless: never },
-    ports: { error: 'is the old form: use portDefinitions', harmless: never },
   },
   container: { docker: later(never), linuxInfo: later(never), volumes: later(isEmpty) },
   healthCheck: {

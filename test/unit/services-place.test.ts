@@ -48,7 +48,7 @@ t.test('an app and an offer', async (t) => {
 })
 
 t.test('constraints', async (t) => {
-  const at = (rack: string): Place => ({ hostname: `h-${rack}`, attributes: { rack } })
+  const at = (rack: string): Place => ({ hostname: `h-${rack}`, attributes: { rack, zone: rack, region: `r-${rack}` } })
   const table: readonly (readonly [readonly string[], string, readonly string[], boolean])[] = [
     [['rack', 'UNIQUE'], 'a', ['b'], true],
     [['rack', 'UNIQUE'], 'a', ['a'], false],
@@ -63,6 +63,16 @@ t.test('constraints', async (t) => {
     [['rack', 'GROUP_BY', '3'], 'c', ['a', 'b'], true],
     [['@hostname', 'IS', 'h-a'], 'a', [], true],
     [['shelf', 'UNIQUE'], 'a', [], false],
+    [['rack', 'LIKE', '[a-c]'], 'a', [], true],
+    [['rack', 'LIKE', '[a-c]'], 'ab', [], false],
+    [['@hostname', 'LIKE', 'h-.*'], 'a', [], true],
+    [['rack', 'UNLIKE', 'a|b'], 'a', [], false],
+    [['rack', 'UNLIKE', 'a|b'], 'ab', [], true],
+    [['shelf', 'UNLIKE', 'x'], 'a', [], true],
+    [['shelf', 'LIKE', '.*'], 'a', [], false],
+    [['@zone', 'MAX_PER', '1'], 'a', ['a'], false],
+    [['@region', 'IS', 'r-a'], 'a', [], true],
+    [['@region', 'CLUSTER'], 'b', ['a'], false],
   ]
   for (const [constraint, here, running, expected] of table) {
     t.equal(
