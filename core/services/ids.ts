@@ -34,6 +34,40 @@ export function parseAppId(text: string): AppId {
   return path as AppId
 }
 
+declare const groupIdBrand: unique symbol
+
+/** Absolute path of a group: `/shop`, or `/`, which holds all. Only {@link parseGroupId} makes one. */
+export type GroupId = string & { readonly [groupIdBrand]: true }
+
+/** The group of all groups. */
+export const rootGroup = '/' as GroupId
+
+/** A path from `base`, `.` and `..` resolved: `../db` from `/shop/web` → `/shop/db`. Above the root is the root. */
+export function resolvePath(text: string, base: string): string {
+  const segments: string[] = []
+  for (const segment of (text.startsWith('/') ? text : `${base}/${text}`).split('/')) {
+    if (segment === '..') segments.pop()
+    else if (segment !== '' && segment !== '.') segments.push(segment)
+  }
+  return `/${segments.join('/')}`
+}
+
+/** @throws ERR_SERVICES_ID */
+export function parseGroupId(text: string, base: string = rootGroup): GroupId {
+  const path = resolvePath(text, base)
+  return path === rootGroup ? rootGroup : (parseAppId(path) as string as GroupId)
+}
+
+/** The group that an app or a group is in. */
+export function parentOf(id: AppId | GroupId): GroupId {
+  return (id.slice(0, id.lastIndexOf('/')) || rootGroup) as GroupId
+}
+
+/** True when `id` is in the group or in a group below it. */
+export function isBelow(id: AppId | GroupId, group: GroupId): boolean {
+  return group === rootGroup ? id !== rootGroup : id.startsWith(`${group}/`)
+}
+
 /** `/shop/web` → `shop_web.<uuid>`, as Marathon. Segments have no `_`, so {@link appIdOfTask} is exact. */
 export function taskIdOf(app: AppId, uuid: string): TaskId {
   return parseTaskId(`${app.slice(1).replaceAll('/', '_')}.${uuid}`)
@@ -58,7 +92,12 @@ export function taskNameOf(app: AppId): string {
 }
 
 /** The groups that hold an app, as ids that no app may have then: `/a/b/c` → `/a`, `/a/b`. */
-export function groupsOf(app: AppId): readonly AppId[] {
+export function groupsOf(app: AppId | GroupId): readonly AppId[] {
   const segments = app.slice(1).split('/').slice(0, -1)
   return segments.map((_, i) => `/${segments.slice(0, i + 1).join('/')}` as AppId)
+}
+
+/** The groups that hold an app or a group, the root first. */
+export function ancestorsOf(id: AppId | GroupId): readonly GroupId[] {
+  return id === rootGroup ? [] : [rootGroup, ...groupsOf(id).map((group) => group as string as GroupId)]
 }

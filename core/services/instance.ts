@@ -36,6 +36,8 @@ export interface Instance {
   readonly startedAtMs?: number
   readonly health: 'checked' | 'unchecked'
   readonly networks: readonly NetworkInfo[]
+  /** The first version of the snapshot that has it serving; absent while it does not serve. */
+  readonly shownIn?: number
   readonly goal: Goal
   readonly phase: Phase
 }

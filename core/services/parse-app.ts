@@ -3,7 +3,7 @@ import { errorMessage, hasCode } from '../base/errors.ts'
 import { type AppDefinition } from './app.ts'
 import { type CheckContext, checkApp } from './check.ts'
 import { translateDeprecated } from './deprecated.ts'
-import { parseAppId } from './ids.ts'
+import { parentOf, parseAppId, resolvePath } from './ids.ts'
 import { isObject, type JsonObject, withoutNulls } from './json.ts'
 import { isHostMode } from './ports.ts'
 import { type Finding, formatPath, groupProblems, invalidApp } from './problem.ts'
@@ -31,7 +31,8 @@ function finish(fields: AppFields, found: readonly Finding[], context: CheckCont
     const id = parseAppId(fields.id)
     const all = [...found, ...checkApp(fields, id, context)]
     if (all.length > 0) throw invalidApp(groupProblems(all))
-    return { ...fields, ...networkDefaults(fields), id }
+    const dependencies = fields.dependencies.map((path) => resolvePath(path, parentOf(id)))
+    return { ...fields, ...networkDefaults(fields), dependencies, id }
   } catch (error) {
     if (!hasCode(error, 'ERR_SERVICES_ID')) throw error
     throw invalidApp(groupProblems([...found, { path: '/id', error: errorMessage(error) }]))

@@ -13,8 +13,10 @@ export interface AppPlan {
   readonly kills: readonly Instance[]
   /** Instances of which there was no word for too long. */
   readonly lost: readonly Instance[]
-  /** All is as it should be: a deployment is over. */
+  /** All is as it should be, here and on the agents. */
   readonly settled: boolean
+  /** An instance serves since this version of the snapshot, and not every node has it yet; the lowest one. */
+  readonly awaitedVersion?: number
   /** Monotonic time of the next look, when nothing happens before. */
   readonly wakeAtMs?: number
 }
@@ -39,12 +41,14 @@ export interface PlanInput {
   readonly backoff: Backoff
   readonly nowMs: number
   readonly times: PlanTimes
+  /** The last version of the snapshot that every node has; absent: nodes are not waited for. */
+  readonly convergedVersion?: number
 }
 
 /**
  * Level-triggered: from what is wanted and what is there, whatever happened before. Instances of the present
  * configuration are brought to the wanted number, at most n·(1 + maximumOverCapacity) of all at a time; outdated ones
- * are stopped while ceil(n·minimumHealthCapacity) keep serving. When both numbers are n, one more than n is allowed,
+ * are stopped while ceil(n·minimumHealthCapacity) keep serving, and are known to serve on every node. When both numbers are n, one more than n is allowed,
  * as Marathon does: otherwise nothing could ever be replaced.
  */
 export function planApp(input: PlanInput): AppPlan {
@@ -60,15 +64,32 @@ export function planApp(input: PlanInput): AppPlan {
   const kills = [...stops, ...alive.filter((instance) => needsKill(instance, input))].filter(isOccupying)
   const settled = isSettled(input, alive) && stops.length === 0
   const wakeAtMs = nextWake({ ...input, instances: alive }, new Set(stops))
-  return { launches, stops, kills, lost, settled, ...(wakeAtMs === undefined ? {} : { wakeAtMs }) }
+  const awaitedVersion = firstUnknown(alive, input.convergedVersion)
+  return {
+    ...{ launches, stops, kills, lost, settled },
+    ...(wakeAtMs === undefined ? {} : { wakeAtMs }),
+    ...(awaitedVersion === undefined ? {} : { awaitedVersion }),
+  }
 }
 
 function isDue(sinceMs: number, afterMs: number, nowMs: number): boolean {
   return nowMs - sinceMs >= afterMs
 }
 
+/** True when every node knows that it serves. */
+export function isKnown({ shownIn }: Instance, convergedVersion = Infinity): boolean {
+  return convergedVersion === Infinity || (shownIn !== undefined && shownIn <= convergedVersion)
+}
+
+function firstUnknown(alive: readonly Instance[], convergedVersion: number | undefined): number | undefined {
+  const versions = alive.flatMap((instance) =>
+    isServing(instance) && !isKnown(instance, convergedVersion) ? (instance.shownIn ?? []) : [],
+  )
+  return versions.length === 0 ? undefined : versions.reduce((a, b) => Math.min(a, b))
+}
+
 function isCurrent(record: AppRecord, instance: Instance): boolean {
-  return instance.configVersion === record.configVersion
+  return record.mixed === true || instance.configVersion === record.configVersion
 }
 
 function limits(record: AppRecord): { readonly minServing: number; readonly maxTotal: number } {
@@ -96,7 +117,7 @@ function launchCount(input: PlanInput, alive: readonly Instance[], stops: Readon
 }
 
 /** Too long in staging; too many; outdated, as far as enough others serve. */
-function planStops({ record, instances, nowMs, times }: PlanInput): readonly Instance[] {
+function planStops({ record, instances, nowMs, times, convergedVersion }: PlanInput): readonly Instance[] {
   const stuck = instances.filter(({ phase, goal }) => {
     return goal.kind === 'run' && phase.kind === 'staged' && isDue(phase.sinceMs, times.launchTimeoutMs, nowMs)
   })
@@ -105,12 +126,17 @@ function planStops({ record, instances, nowMs, times }: PlanInput): readonly Ins
   const excess = Math.max(0, current.length - wantedInstances(record))
   const surplus = new Set(excess === 0 ? [] : inKillOrder(current, record).slice(0, excess))
   const kept = active.filter((instance) => !surplus.has(instance))
-  return [...stuck, ...surplus, ...outdatedStops(record, kept)]
+  return [...stuck, ...surplus, ...outdatedStops(record, kept, convergedVersion)]
 }
 
-function outdatedStops(record: AppRecord, active: readonly Instance[]): readonly Instance[] {
+function outdatedStops(
+  record: AppRecord,
+  active: readonly Instance[],
+  convergedVersion: number | undefined,
+): readonly Instance[] {
   const outdated = active.filter((instance) => !isCurrent(record, instance))
-  let spare = active.filter(isServing).length - limits(record).minServing
+  const answering = active.filter((instance) => isServing(instance) && isKnown(instance, convergedVersion))
+  let spare = answering.length - limits(record).minServing
   return inKillOrder(outdated, record).filter((instance) => {
     // What a recovered one does is not known yet: it may be the one that serves.
     if (instance.phase.kind === 'recovered') return wantedInstances(record) === 0

@@ -23,7 +23,6 @@ export function appJson({ record, instances, runtime }: AppFacts, embed: Readonl
     ...definition,
     executor: '',
     fetch: [],
-    dependencies: [],
     version: formatVersion(version),
     versionInfo: {
       lastScalingAt: formatVersion(scalingVersion),

@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { AppError } from '../base/errors.ts'
 import { parseAgentId, parseTaskId } from '../model/ids.ts'
-import { type AppRecord } from './app.ts'
-import { type AppId, parseAppId } from './ids.ts'
+import { type AppDefinition, type AppRecord, type Former } from './app.ts'
+import { type GroupRecord, type GroupVersion } from './group.ts'
+import { type AppId, type GroupId, parseAppId, parseGroupId } from './ids.ts'
 import { type Instance } from './instance.ts'
 import { appSchema } from './schema.ts'
 
@@ -12,6 +13,10 @@ export const storePrefix = 'services/'
 export const frameworkKey = `${storePrefix}framework`
 const appPrefix = `${storePrefix}apps`
 const instancePrefix = `${storePrefix}instances/`
+const groupPrefix = `${storePrefix}groups`
+/** Former definitions are below this key: they are read when they are asked for, not at the start. */
+const versionPrefix = 'service-versions'
+const groupVersionPrefix = 'service-group-versions'
 
 /** `services/apps/shop/web`. */
 export function appKey(id: AppId): string {
@@ -23,19 +28,73 @@ export function instanceKey(instance: Pick<Instance, 'id'>): string {
   return `${instancePrefix}${instance.id}`
 }
 
+/** `services/groups/shop`; of the root `services/groups/`. */
+export function groupKey(id: GroupId): string {
+  return `${groupPrefix}${id}`
+}
+
+/** `service-versions/shop/web@1700000000000`. */
+export function versionKey(id: AppId, version: number): string {
+  return `${versionPrefix}${id}@${version}`
+}
+
+/** `service-group-versions/shop@1700000000000`. */
+export function groupVersionKey(id: GroupId, version: number): string {
+  return `${groupVersionPrefix}${id}@${version}`
+}
+
+/** Every former definition of apps below a group, and every former state of groups there. */
+export function versionPrefixes(group: GroupId): { readonly apps: string; readonly groups: string } {
+  return { apps: `${versionPrefix}${group}`, groups: `${groupVersionPrefix}${group}` }
+}
+
+const former = z.object({
+  definition: appSchema,
+  version: z.int(),
+  configVersion: z.int(),
+  scalingVersion: z.int(),
+  mixed: z.literal(true).optional(),
+})
+
 const storedApp = z.object({
   definition: appSchema,
   version: z.int(),
   configVersion: z.int(),
   scalingVersion: z.int(),
   goal: z.enum(['run', 'delete']),
+  history: z.array(z.int()).default([]),
+  mixed: z.literal(true).optional(),
   deployment: z
     .object({
       id: z.string(),
       action: z.enum(['StartApplication', 'ScaleApplication', 'RestartApplication', 'StopApplication']),
       startedAtMs: z.number(),
+      step: z.int().default(1),
+      state: z.enum(['waiting', 'active', 'done']).default('active'),
+      before: former.optional(),
     })
     .optional(),
+})
+
+const storedGroup = z.object({
+  id: z.string(),
+  dependencies: z.array(z.string()),
+  version: z.int(),
+  history: z.array(z.int()),
+  goal: z.enum(['run', 'delete']),
+  deployment: z
+    .object({
+      id: z.string(),
+      before: z.object({ dependencies: z.array(z.string()), version: z.int() }).optional(),
+    })
+    .optional(),
+})
+
+const storedGroupVersion = z.object({
+  id: z.string(),
+  version: z.int(),
+  apps: z.record(z.string(), z.int()),
+  groups: z.record(z.string(), z.array(z.string())),
 })
 
 const storedInstance = z.object({
@@ -65,9 +124,47 @@ export function formatInstance(instance: Instance): string {
 
 /** @throws ERR_SERVICES_STORED when it is not what {@link formatAppRecord} wrote */
 export function parseAppRecord(key: string, text: string): AppRecord {
-  const { definition, deployment, ...rest } = parseStored(key, text, storedApp)
-  const id = parseAppId(definition.id)
-  return { ...rest, definition: { ...definition, id }, ...(deployment === undefined ? {} : { deployment }) }
+  const { definition, deployment, mixed, ...rest } = parseStored(key, text, storedApp)
+  const record = { ...rest, ...mixture(mixed), definition: withId(definition) }
+  if (deployment === undefined) return record
+  const { before, ...about } = deployment
+  return { ...record, deployment: { ...about, ...(before === undefined ? {} : { before: formerOf(before) }) } }
+}
+
+function formerOf({ definition, mixed, ...versions }: z.output<typeof former>): Former {
+  return { ...versions, ...mixture(mixed), definition: withId(definition) }
+}
+
+function mixture(mixed: true | undefined): { mixed?: true } {
+  return mixed === undefined ? {} : { mixed }
+}
+
+function withId(definition: z.output<typeof appSchema>): AppDefinition {
+  return { ...definition, id: parseAppId(definition.id) }
+}
+
+/** @throws ERR_SERVICES_STORED when it is no definition */
+export function parseStoredDefinition(key: string, text: string): AppDefinition {
+  return withId(parseStored(key, text, appSchema))
+}
+
+/** @throws ERR_SERVICES_STORED when it is no record of a group */
+export function parseGroupRecord(key: string, text: string): GroupRecord {
+  const { deployment, id, ...rest } = parseStored(key, text, storedGroup)
+  const record = { ...rest, id: parseGroupId(id) }
+  if (deployment === undefined) return record
+  const { before } = deployment
+  return { ...record, deployment: { id: deployment.id, ...(before === undefined ? {} : { before }) } }
+}
+
+/** @throws ERR_SERVICES_STORED when it is no version of a group */
+export function parseGroupVersion(key: string, text: string): GroupVersion {
+  const { id, version, apps, groups } = parseStored(key, text, storedGroupVersion)
+  return {
+    ...{ id: parseGroupId(id), version },
+    apps: Object.fromEntries(Object.entries(apps).map(([app, of]) => [parseAppId(app), of])),
+    groups: Object.fromEntries(Object.entries(groups).map(([group, of]) => [parseGroupId(group), of])),
+  }
 }
 
 /**
@@ -97,6 +194,8 @@ function parseStored<Schema extends z.ZodType>(key: string, text: string, schema
   }
 }
 
+/** True for keys of groups. */
+export const isGroupKey = (key: string): boolean => key.startsWith(`${groupPrefix}/`)
 /** True for keys of apps. */
 export const isAppKey = (key: string): boolean => key.startsWith(`${appPrefix}/`)
 /** True for keys of instances. */

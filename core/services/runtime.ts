@@ -37,6 +37,8 @@ export interface AppRuntime {
   readonly lastFailure?: TaskFailure
   /** Monotonic time of the next look. */
   readonly wakeAtMs?: number | undefined
+  /** Version of the snapshot in which it became what it should be; absent while it is not. */
+  readonly settledIn?: number | undefined
 }
 
 const fresh: AppRuntime = { backoff: noBackoff }

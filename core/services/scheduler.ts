@@ -11,7 +11,8 @@ import {
 } from '../model/scheduler.ts'
 import { type Store, type StoreWrite } from '../store/store.ts'
 import { type CheckContext } from './check.ts'
-import { type CommandContext } from './commands.ts'
+import { type Convergence } from './convergence.ts'
+import { type CommandContext } from './deploy.ts'
 import { type EventHub } from './events.ts'
 import { type AppId } from './ids.ts'
 import { stepInstance } from './instance.ts'
@@ -19,10 +20,11 @@ import { type PlanTimes } from './plan.ts'
 import { frameworkKey } from './records.ts'
 import { makeRuntimes, type Runtimes } from './runtime.ts'
 import { type Memory, observeEvents, reconcileCalls } from './turn-observe.ts'
-import { type Planned, planApps } from './turn-plan.ts'
+import { nothingPlanned, type Planned, planApps } from './turn-plan.ts'
 import { declineAll, placeWaiting } from './turn-place.ts'
 import { formatVersion } from './version.ts'
-import { openDraft, type Draft, type World, writeOf } from './world.ts'
+import { type Draft, openDraft } from './draft.ts'
+import { type World, writeOf } from './world.ts'
 
 /** What a scheduler is made of. */
 export interface SchedulerParts {
@@ -37,8 +39,7 @@ export interface SchedulerParts {
   readonly times: PlanTimes
   readonly networkNames: () => ReadonlySet<string>
   readonly vipProblem: NonNullable<CheckContext['vipProblem']>
-  /** Version of the cluster's snapshot. */
-  readonly snapshotVersion: () => number
+  readonly convergence: Convergence
   readonly newId: () => string
 }
 
@@ -50,6 +51,8 @@ interface Pending {
 
 /** After a write that failed, the next attempt. */
 const retryMs = 1_000
+/** While an app waits for nodes: one that is silent for too long is waited for no more. */
+const lookAgainMs = 1_000
 
 /**
  * Turns: each takes all events that came and at most one command, plans the apps concerned, writes what that changes in
@@ -67,6 +70,7 @@ export class Scheduler {
   #running: Promise<void> | undefined
   #cancelTimer: () => void = () => undefined
   #cancelSubscribe: () => void = () => undefined
+  #cancelWatch: () => void = () => undefined
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts
@@ -78,6 +82,7 @@ export class Scheduler {
       log,
       runtimes: makeRuntimes(),
       dirty: new Map(),
+      unconverged: new Map(),
       touched: new Set(),
       offers: new Map(),
       hostnames: new Map(),
@@ -100,6 +105,9 @@ export class Scheduler {
   /** Subscribes to the master. */
   start(): void {
     this.#subscribe(this.#parts.framework)
+    this.#cancelWatch = this.#parts.convergence.watch(() => {
+      if (this.#memory.unconverged.size > 0) this.#wake()
+    })
   }
 
   #subscribe(framework: FrameworkInfo): void {
@@ -143,6 +151,7 @@ export class Scheduler {
     this.#phase = 'closed'
     this.#cancelTimer()
     this.#cancelSubscribe()
+    this.#cancelWatch()
     this.#connection?.close()
     for (const { reject } of this.#commands.splice(0)) reject(closedError())
   }
@@ -169,13 +178,15 @@ export class Scheduler {
   async #turn(): Promise<void> {
     const memory = this.#memory
     for (const id of memory.runtimes.due(memory.clock.monotonicMs())) memory.touched.add(id)
+    const convergedVersion = this.#parts.convergence.converged()
+    for (const [id, version] of memory.unconverged) if (version <= convergedVersion) memory.touched.add(id)
     const heard = observeEvents(memory, this.#inbox.splice(0))
     if (heard.subscribed) this.#onSubscribed()
     if (heard.error !== undefined) this.#onError(heard.error)
     const { draft, written, pending } = this.#runCommand(this.#commands.shift())
     let answers: readonly SchedulerCall[] = []
     try {
-      const planned = this.#plan(draft)
+      const planned = this.#plan(draft, convergedVersion)
       if (this.#phase === 'subscribed') answers = placeWaiting(memory, draft, this.#parts.newId)
       this.#tune(planned)
       await this.#write(draft)
@@ -205,9 +216,15 @@ export class Scheduler {
     }
   }
 
-  #plan(draft: Draft): Planned {
-    if (this.#phase !== 'subscribed') return { kills: [], finished: [], removed: [], moreWaiting: false }
-    return planApps(this.#memory, draft, { apps: this.#memory.touched, times: this.#parts.times })
+  #plan(draft: Draft, convergedVersion: number): Planned {
+    if (this.#phase !== 'subscribed') return nothingPlanned
+    const { times, convergence } = this.#parts
+    let version: number | undefined
+    const publish = () => {
+      version ??= convergence.publish() // once: what happened in one turn is one version
+      return version
+    }
+    return planApps(this.#memory, draft, { apps: this.#memory.touched, times, convergedVersion, publish })
   }
 
   /** Before the write, as it changes nothing that is kept: the offers can come while the disk works. */
@@ -254,17 +271,18 @@ export class Scheduler {
     this.#tell(planned)
   }
 
-  #tell({ removed, finished }: Planned): void {
-    const { world, runtimes, hub } = this.#memory
+  #tell({ removed, finished, steps }: Planned): void {
+    const { runtimes, unconverged, hub } = this.#memory
     for (const id of removed) {
       runtimes.forget(id)
+      unconverged.delete(id)
       hub.emit('app_terminated_event', { appId: id })
     }
-    const over = new Map(finished.map(({ deployment, record }) => [deployment.id, record]))
-    for (const [id, record] of over) {
-      if (world.deploymentApps(id).size > 0) continue
-      const plan = { id, version: formatVersion(record.version) }
-      hub.emit('deployment_success', { id, plan, snapshotVersion: this.#parts.snapshotVersion() })
+    for (const { id, step } of steps) hub.emit('deployment_step_success', { plan: { id }, currentStep: step })
+    for (const { id, version, apps } of finished) {
+      const plan = { id, version: formatVersion(version) }
+      const snapshotVersion = this.#parts.convergence.version()
+      hub.emit('deployment_success', { id, plan, snapshotVersion, affectedApps: apps })
     }
   }
 
@@ -315,8 +333,11 @@ export class Scheduler {
 
   #setTimer(): void {
     this.#cancelTimer()
-    const { runtimes, clock, touched } = this.#memory
-    const atMs = touched.size > 0 && this.#phase === 'subscribed' ? 0 : runtimes.nextWakeMs()
+    const { runtimes, clock, touched, unconverged } = this.#memory
+    const waitsMs = unconverged.size > 0 ? clock.monotonicMs() + lookAgainMs : undefined
+    const nextMs = [runtimes.nextWakeMs(), waitsMs].filter((ms) => ms !== undefined)
+    const soonMs = nextMs.length === 0 ? undefined : Math.min(...nextMs)
+    const atMs = touched.size > 0 && this.#phase === 'subscribed' ? 0 : soonMs
     if (atMs !== undefined) this.#retryAt(Math.max(1, atMs - clock.monotonicMs()))
   }
 

@@ -126,6 +126,8 @@ export const appSchema = z.strictObject({
   unreachableStrategy: z.union([z.literal('disabled'), unreachable]).default(replaceAtOnce),
   acceptedResourceRoles: z.array(z.string()).min(1).max(1).default(['*']),
   constraints: constraintList,
+  /** Apps and groups, relative to the app's group; absolute once checked. */
+  dependencies: z.array(z.string().min(1).max(255)).max(100).default([]),
 })
 
 /** One port mapping of an app, defaults filled in. */

@@ -5,15 +5,26 @@ import { type FrameworkId, parseFrameworkId } from '../model/ids.ts'
 import { type FrameworkInfo, type SchedulerDriver } from '../model/scheduler.ts'
 import { type VipSpec } from '../model/vip.ts'
 import { type Store } from '../store/store.ts'
-import { type CommandContext, type Deployed } from './commands.ts'
+import { type Convergence, noConvergence } from './convergence.ts'
+import { type CommandContext, type Deployed } from './deploy.ts'
 import { type EventHub, makeEventHub } from './events.ts'
 import { type RoutesPlugin, servicesRoutes } from './http/routes.ts'
 import { type AppId } from './ids.ts'
 import { defaultPlanTimes, type PlanTimes } from './plan.ts'
 import { type AppFacts } from './present.ts'
-import { frameworkKey, isAppKey, isInstanceKey, parseAppRecord, parseInstance, storePrefix } from './records.ts'
+import {
+  frameworkKey,
+  isAppKey,
+  isGroupKey,
+  isInstanceKey,
+  parseAppRecord,
+  parseGroupRecord,
+  parseInstance,
+  storePrefix,
+} from './records.ts'
 import { Scheduler } from './scheduler.ts'
 import { formatVersion } from './version.ts'
+import { openVersions, type Versions } from './versions.ts'
 import { makeWorld, type World } from './world.ts'
 
 /** What the services ask of the cluster. */
@@ -24,6 +35,8 @@ export interface ClusterFacts {
   readonly vipProblem?: (vip: VipSpec, framework: string) => string | undefined
   /** Version of the present snapshot. */
   version(): number
+  /** Which nodes have which version; absent: no node is waited for. */
+  readonly convergence?: Omit<Convergence, 'version'>
   /** `host:port` of this master's API. */
   leader(): string
   /** Host name of this master, for the framework's own record. */
@@ -50,6 +63,7 @@ export interface ServicesApi {
   readonly hub: EventHub
   readonly clock: Clock
   readonly cluster: ClusterFacts
+  readonly versions: Versions
   frameworkId(): FrameworkId | undefined
   facts(id: AppId): AppFacts | undefined
   /** Resolves when written. @throws what the command throws; ERR_STORE_FULL; ERR_SERVICES_CLOSED */
@@ -91,11 +105,11 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     times: options.times ?? defaultPlanTimes,
     networkNames: () => cluster.networkNames(),
     vipProblem: (vip) => cluster.vipProblem?.(vip, framework.name),
-    snapshotVersion: () => cluster.version(),
+    convergence: convergenceOf(cluster),
     newId: options.newId ?? randomUUID,
   })
   scheduler.start()
-  const api = apiOf(scheduler, { world, hub, clock, cluster })
+  const api = apiOf(scheduler, { world, hub, clock, cluster, versions: openVersions(store) })
   const streams = new AbortController()
   return {
     api,
@@ -107,18 +121,26 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
   }
 }
 
+function convergenceOf({ version, convergence }: ClusterFacts): Convergence {
+  return convergence === undefined ? noConvergence(version) : { ...convergence, version }
+}
+
 async function load({ store, clock }: ServicesOptions, world: World): Promise<FrameworkId | undefined> {
   const nowMs = clock.monotonicMs()
   const stored = await store.list(storePrefix)
   for (const [key, { value }] of stored) {
     if (isAppKey(key)) world.apply({ kind: 'app.put', record: parseAppRecord(key, value) })
+    else if (isGroupKey(key)) world.apply({ kind: 'group.put', record: parseGroupRecord(key, value) })
     else if (isInstanceKey(key)) world.apply({ kind: 'instance.put', instance: parseInstance(key, value, nowMs) })
   }
   const framework = stored.get(frameworkKey)
   return framework === undefined ? undefined : parseFrameworkId(framework.value)
 }
 
-function apiOf(scheduler: Scheduler, parts: Pick<ServicesApi, 'world' | 'hub' | 'clock' | 'cluster'>): ServicesApi {
+function apiOf(
+  scheduler: Scheduler,
+  parts: Pick<ServicesApi, 'world' | 'hub' | 'clock' | 'cluster' | 'versions'>,
+): ServicesApi {
   const { world, hub } = parts
   return {
     ...parts,
@@ -133,7 +155,7 @@ function apiOf(scheduler: Scheduler, parts: Pick<ServicesApi, 'world' | 'hub' | 
     deploy: async (command) => {
       const deployed = await scheduler.submit((context) => {
         const reply = command(context)
-        return { reply, apps: reply.records.map(({ definition }) => definition.id) }
+        return { reply, apps: [...reply.records.map(({ definition }) => definition.id), ...(reply.touched ?? [])] }
       })
       tell(hub, deployed)
       return deployed
@@ -141,11 +163,10 @@ function apiOf(scheduler: Scheduler, parts: Pick<ServicesApi, 'world' | 'hub' | 
   }
 }
 
-function tell(hub: EventHub, { records, deploymentId, cancelled }: Deployed): void {
+function tell(hub: EventHub, { records, deploymentId, cancelled, version }: Deployed): void {
   for (const id of cancelled) hub.emit('deployment_failed', { id, reason: `replaced by ${deploymentId}` })
   for (const { definition } of records)
     hub.emit('api_post_event', { uri: `/v2/apps${definition.id}`, appDefinition: definition })
-  const version = formatVersion(Math.max(0, ...records.map((record) => record.version)))
   const affectedApps = records.map(({ definition }) => definition.id)
-  hub.emit('deployment_info', { plan: { id: deploymentId, version }, affectedApps })
+  hub.emit('deployment_info', { plan: { id: deploymentId, version: formatVersion(version) }, affectedApps })
 }

@@ -22,6 +22,8 @@ export interface Memory {
   readonly log: Logger
   /** Observed, but not written yet: key to value. */
   readonly dirty: Map<string, string | undefined>
+  /** Apps that wait until every node has a version of the snapshot. */
+  readonly unconverged: Map<AppId, number>
   /** Apps to plan in the next turn. */
   readonly touched: Set<AppId>
   readonly offers: Map<OfferId, Offer>

@@ -1,6 +1,7 @@
 import { type OfferId } from '../model/ids.ts'
 import { type SchedulerCall } from '../model/scheduler.ts'
 import { type TaskInfo } from '../model/task.ts'
+import { presentRecord } from './app.ts'
 import { type AppId, taskIdOf } from './ids.ts'
 import { type Instance } from './instance.ts'
 import { type OfferPool, poolOffers } from './match.ts'
@@ -8,7 +9,7 @@ import { type Demand, type Placement, placeDemands } from './place.ts'
 import { afterOffers } from './runtime.ts'
 import { taskInfoOf } from './task.ts'
 import { type Memory } from './turn-observe.ts'
-import { type Draft } from './world.ts'
+import { type Draft } from './draft.ts'
 
 /** While something waits, what is left of an offer may come again after this: the least that a filter lasts. */
 const refuseShortMs = 5_000
@@ -50,7 +51,7 @@ function demandOf({ runtimes }: Memory, draft: Draft, id: AppId): readonly Deman
   const record = draft.app(id)
   const { waiting } = runtimes.get(id)
   if (record === undefined || waiting === undefined) return []
-  return [{ record, count: waiting.count, instances: draft.instancesOf(id) }]
+  return [{ record: presentRecord(record), count: waiting.count, instances: draft.instancesOf(id) }]
 }
 
 function launch(

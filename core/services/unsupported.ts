@@ -40,12 +40,14 @@ const answerFields = [
 const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
   app: {
     ...Object.fromEntries(answerFields.map((field) => [field, later(always)])),
-    dependencies: later(isEmpty),
     executor: later(isOne('')),
     fetch: later(isEmpty),
     gpus: later(isOne(0)),
     networkBandwidth: later(isOne(0)),
-    readinessChecks: later(isEmpty),
+    readinessChecks: {
+      error: 'are not supported: an instance is ready when its health check has passed and every node has its name',
+      harmless: isEmpty,
+    },
     residency: later(never),
     resourceLimits: later(isEmpty),
     role: later(isOne('*')),

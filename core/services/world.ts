@@ -1,64 +1,95 @@
 import { type TaskId } from '../model/ids.ts'
 import { type StoreWrite } from '../store/store.ts'
-import { type AppRecord } from './app.ts'
-import { type AppId, groupsOf } from './ids.ts'
+import { type AppDefinition, type AppRecord } from './app.ts'
+import { type GroupRecord, type GroupVersion } from './group.ts'
+import { type AppId, type GroupId } from './ids.ts'
 import { type Instance } from './instance.ts'
-import { appKey, formatAppRecord, formatInstance, instanceKey } from './records.ts'
-import { makeVipIndex, type VipUse, vipUses } from './vip-use.ts'
+import {
+  appKey,
+  formatAppRecord,
+  formatInstance,
+  groupKey,
+  groupVersionKey,
+  instanceKey,
+  versionKey,
+} from './records.ts'
+import { type VipUse } from './vip-use.ts'
+import { type DeploymentMembers, makeWorldIndex, pathConflictOf } from './world-index.ts'
 
-/** A change of what is kept. */
+/** A change of what is kept. Versions are kept in the store only. */
 export type Change =
   | { readonly kind: 'app.put'; readonly record: AppRecord }
   | { readonly kind: 'app.remove'; readonly id: AppId }
   | { readonly kind: 'instance.put'; readonly instance: Instance }
   | { readonly kind: 'instance.remove'; readonly instance: Instance }
+  | { readonly kind: 'group.put'; readonly record: GroupRecord }
+  | { readonly kind: 'group.remove'; readonly id: GroupId }
+  | { readonly kind: 'version.put'; readonly version: number; readonly definition: AppDefinition }
+  | { readonly kind: 'version.remove'; readonly id: AppId; readonly version: number }
+  | { readonly kind: 'group-version.put'; readonly state: GroupVersion }
+  | { readonly kind: 'group-version.remove'; readonly id: GroupId; readonly version: number }
 
-/** Apps and instances to read. */
+/** Apps, groups and instances to read. */
 export interface WorldView {
   app(id: AppId): AppRecord | undefined
   instancesOf(id: AppId): readonly Instance[]
   instance(app: AppId, id: TaskId): Instance | undefined
+  /** What is kept of a group: one that only holds apps has no record. */
+  group(id: GroupId): GroupRecord | undefined
+  /** Groups with a record, the root included. */
+  groups(): Iterable<GroupRecord>
+  /** Apps in a group, however deep. */
+  appsBelow(group: GroupId): ReadonlySet<AppId>
+  /** Apps and groups of a deployment that is not over. */
+  members(deployment: string): DeploymentMembers
 }
 
 /** All apps and instances of this process. Every operation costs the same however many apps there are. */
 export interface World extends WorldView {
   apps(): Iterable<AppRecord>
   apply(change: Change): void
-  /** Apps of a deployment that is not over. */
-  deploymentApps(id: string): ReadonlySet<AppId>
+  /** Ids of deployments that are not over. */
+  deployments(): Iterable<string>
   vipConflict(app: AppId, use: VipUse): AppId | undefined
   pathConflict(app: AppId): AppId | undefined
+  /** Apps and groups that name a path among their dependencies. */
+  dependents(path: string): ReadonlySet<AppId | GroupId>
 }
 
 /** An empty world. */
 export function makeWorld(): World {
   const apps = new Map<AppId, AppRecord>()
+  const groups = new Map<GroupId, GroupRecord>()
   const instances = new Map<AppId, Map<TaskId, Instance>>()
-  const index = makeAppIndex()
+  const index = makeWorldIndex()
+  const replaceApp = (id: AppId, after: AppRecord | undefined): void => {
+    index.replaceApp(apps.get(id), after)
+    after === undefined ? apps.delete(id) : apps.set(id, after)
+  }
+  const replaceGroup = (id: GroupId, after: GroupRecord | undefined): void => {
+    index.replaceGroup(groups.get(id), after)
+    after === undefined ? groups.delete(id) : groups.set(id, after)
+  }
   return {
     apps: () => apps.values(),
     app: (id) => apps.get(id),
+    group: (id) => groups.get(id),
+    groups: () => groups.values(),
     instancesOf: (id) => [...(instances.get(id)?.values() ?? [])],
     instance: (app, id) => instances.get(app)?.get(id),
-    deploymentApps: index.deploymentApps,
+    appsBelow: index.below,
+    members: index.members,
+    deployments: index.deployments,
+    dependents: index.dependents,
     vipConflict: index.vipConflict,
-    pathConflict: (id) => groupsOf(id).find((group) => apps.has(group)) ?? index.below(id),
+    pathConflict: (id) => pathConflictOf(id, { app: (other) => apps.get(other), below: index.below }),
     apply: (change) => {
-      switch (change.kind) {
-        case 'app.put':
-          index.replace(apps.get(change.record.definition.id), change.record)
-          apps.set(change.record.definition.id, change.record)
-          return
-        case 'app.remove':
-          index.replace(apps.get(change.id), undefined)
-          apps.delete(change.id)
-          return
-        case 'instance.put':
-          putInstance(instances, change.instance)
-          return
-        case 'instance.remove':
-          removeInstance(instances, change.instance)
-      }
+      if (change.kind === 'app.put') replaceApp(change.record.definition.id, change.record)
+      else if (change.kind === 'app.remove') replaceApp(change.id, undefined)
+      else if (change.kind === 'group.put') replaceGroup(change.record.id, change.record)
+      else if (change.kind === 'group.remove') replaceGroup(change.id, undefined)
+      else if (change.kind === 'instance.put') putInstance(instances, change.instance)
+      else if (change.kind === 'instance.remove') removeInstance(instances, change.instance)
     },
   }
 }
@@ -76,75 +107,6 @@ function removeInstance(instances: InstanceMaps, { appId, id }: Instance): void 
   if (own?.size === 0) instances.delete(appId)
 }
 
-function makeAppIndex(): {
-  replace(before: AppRecord | undefined, after: AppRecord | undefined): void
-  deploymentApps(id: string): ReadonlySet<AppId>
-  vipConflict(app: AppId, use: VipUse): AppId | undefined
-  below(id: AppId): AppId | undefined
-} {
-  const vips = makeVipIndex()
-  const byDeployment = new Map<string, Set<AppId>>()
-  const byGroup = new Map<string, Set<AppId>>()
-  return {
-    deploymentApps: (id) => byDeployment.get(id) ?? new Set(),
-    vipConflict: (app, use) => vips.conflict(app, use),
-    below: (id) => byGroup.get(id)?.values().next().value,
-    replace: (before, after) => {
-      const id = before?.definition.id ?? after?.definition.id
-      if (id === undefined) return
-      if (before?.deployment !== undefined) dropMember(byDeployment, before.deployment.id, id)
-      if (after?.deployment !== undefined) addMember(byDeployment, after.deployment.id, id)
-      if (before?.definition !== after?.definition)
-        vips.set(id, after === undefined ? [] : vipUses(after.definition).uses)
-      for (const group of groupsOf(id))
-        after === undefined ? dropMember(byGroup, group, id) : addMember(byGroup, group, id)
-    },
-  }
-}
-
-function addMember(sets: Map<string, Set<AppId>>, key: string, id: AppId): void {
-  sets.set(key, (sets.get(key) ?? new Set()).add(id))
-}
-
-function dropMember(sets: Map<string, Set<AppId>>, key: string, id: AppId): void {
-  sets.get(key)?.delete(id)
-  if (sets.get(key)?.size === 0) sets.delete(key)
-}
-
-/** Changes that are not kept yet: read as if they were, dropped when they can't be written. */
-export interface Draft extends WorldView {
-  put(change: Change): void
-  changes(): readonly Change[]
-}
-
-/** A draft on top of `world`. */
-export function openDraft(world: WorldView): Draft {
-  const apps = new Map<AppId, AppRecord | undefined>()
-  const instances = new Map<AppId, Map<TaskId, Instance | undefined>>()
-  const changes: Change[] = []
-  const own = (app: AppId): Map<TaskId, Instance | undefined> => instances.get(app) ?? new Map()
-  return {
-    changes: () => changes,
-    app: (id) => (apps.has(id) ? apps.get(id) : world.app(id)),
-    instance: (app, id) => (own(app).has(id) ? own(app).get(id) : world.instance(app, id)),
-    instancesOf: (id) => {
-      const overlay = instances.get(id)
-      if (overlay === undefined) return world.instancesOf(id)
-      const kept = world.instancesOf(id).filter((instance) => !overlay.has(instance.id))
-      return [...kept, ...overlay.values()].filter((instance) => instance !== undefined)
-    },
-    put: (change) => {
-      changes.push(change)
-      if (change.kind === 'app.put') apps.set(change.record.definition.id, change.record)
-      else if (change.kind === 'app.remove') apps.set(change.id, undefined)
-      else {
-        const { appId, id } = change.instance
-        instances.set(appId, own(appId).set(id, change.kind === 'instance.put' ? change.instance : undefined))
-      }
-    },
-  }
-}
-
 /** The write that keeps a change. */
 export function writeOf(change: Change): StoreWrite {
   switch (change.kind) {
@@ -156,5 +118,17 @@ export function writeOf(change: Change): StoreWrite {
       return { key: instanceKey(change.instance), value: formatInstance(change.instance) }
     case 'instance.remove':
       return { key: instanceKey(change.instance), value: undefined }
+    case 'group.put':
+      return { key: groupKey(change.record.id), value: JSON.stringify(change.record) }
+    case 'group.remove':
+      return { key: groupKey(change.id), value: undefined }
+    case 'version.put':
+      return { key: versionKey(change.definition.id, change.version), value: JSON.stringify(change.definition) }
+    case 'version.remove':
+      return { key: versionKey(change.id, change.version), value: undefined }
+    case 'group-version.put':
+      return { key: groupVersionKey(change.state.id, change.state.version), value: JSON.stringify(change.state) }
+    case 'group-version.remove':
+      return { key: groupVersionKey(change.id, change.version), value: undefined }
   }
 }

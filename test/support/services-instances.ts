@@ -15,7 +15,7 @@ const context = {
 /** A record of an app of one instance. */
 export function record(fields: object = {}, more: Partial<AppRecord> = {}): AppRecord {
   const definition = parseApp({ id: '/shop/web', cmd: 'x', ...fields }, context)
-  return { definition, version: 5, configVersion: 5, scalingVersion: 5, goal: 'run', ...more }
+  return { definition, version: 5, configVersion: 5, scalingVersion: 5, goal: 'run', history: [], ...more }
 }
 
 /**

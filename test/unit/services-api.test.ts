@@ -99,7 +99,7 @@ t.test('requests that are refused change nothing', async (t) => {
     [409, 'POST', '/v2/apps', web, { message: 'An app with id [/shop/web] already exists.' }],
     [422, 'PUT', '/v2/apps/shop/web', { instances: -1 }, { details: [{ path: '/instances' }] }],
     [422, 'PUT', '/v2/apps/shop/web', { id: '/shop/other' }, { details: [{ path: '/id' }] }],
-    [422, 'PUT', '/v2/apps/shop/web', { version: '2020-01-01T00:00:00.000Z' }, { details: [{ path: '/version' }] }],
+    [404, 'PUT', '/v2/apps/shop/web', { version: '2020-01-01T00:00:00.000Z' }, { message: /no version/ }],
     [422, 'PUT', '/v2/apps/new', { instances: 1 }, { details: [{ path: '/cmd' }] }],
     [404, 'PUT', '/v2/apps/Bad', { cmd: 'x' }],
     [404, 'PATCH', '/v2/apps/new', { cmd: 'x' }, { message: "App '/new' does not exist" }],

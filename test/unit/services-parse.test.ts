@@ -73,7 +73,7 @@ const bad: readonly (readonly [string, object, readonly string[]])[] = [
   ['a field named as a method', { constructor: 1 }, ['/constructor']],
   ['an unknown field in a network', { networks: [{ name: 'dcos', nam: 1 }] }, ['/networks(0)/nam']],
   ['fetch', { fetch: [{ uri: 'x' }] }, ['/fetch']],
-  ['dependencies', { dependencies: ['/b'] }, ['/dependencies']],
+  ['dependencies', { dependencies: [7] }, ['/dependencies(0)']],
   ['readiness checks', { readinessChecks: [{}] }, ['/readinessChecks']],
   ['an unknown unreachable strategy', { unreachableStrategy: 'never' }, ['/unreachableStrategy']],
   [

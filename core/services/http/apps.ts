@@ -1,12 +1,23 @@
 import { type FastifyInstance } from 'fastify'
 import { AppError } from '../../base/errors.ts'
-import { createApp, type Deployed, deleteApp, restartApp, unknownApp, updateApp, updateApps } from '../commands.ts'
+import { type Deployed } from '../deploy.ts'
+import {
+  createApp,
+  deleteApp,
+  restartApp,
+  revertApp,
+  unknownApp,
+  updateApp,
+  updateApps,
+  versionAsked,
+} from '../commands.ts'
 import { type AppId } from '../ids.ts'
 import { appJson, type Embed } from '../present.ts'
 import { type ServicesApi } from '../services.ts'
 import { type AppTarget, parseTarget, readFlag, readList, readLock } from './request.ts'
 import { deploymentBody, withDeployment } from './reply.ts'
 import { deleteAppTask, deleteAppTasks, listAppTasks } from './tasks.ts'
+import { listVersions, readVersion, sendVersion } from './versions.ts'
 
 /** Source: marathon, AppsResource: what one app, and a list, show when not told. */
 const embedOne: readonly Embed[] = ['tasks', 'counts', 'deployments', 'lastTaskFailure']
@@ -40,6 +51,8 @@ export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
   app.get<Below>('/v2/apps/*', (request, reply) => {
     const target = parseTarget(request.params['*'])
     if (target.kind === 'tasks') return reply.send(listAppTasks(api, target.id))
+    if (target.kind === 'versions') return reply.send(listVersions(api, target.id))
+    if (target.kind === 'version') return sendVersion(api, target, reply)
     return reply.send({ app: oneApp(api, requireKind(target, 'app').id, request.query) })
   })
   app.delete<Below>('/v2/apps/*', async (request, reply) => {
@@ -73,7 +86,11 @@ function updateRoutes(app: FastifyInstance, api: ServicesApi, method: 'PUT' | 'P
     handler: async (request, reply) => {
       const { id } = requireKind(parseTarget(request.params['*']), 'app')
       const options = { id, ...readLock(request.query), ...updateKind(method, request.query) }
-      const deployed = await api.deploy((context) => updateApp(context, request.body, options))
+      const version = versionAsked(request.body)
+      const former = version === undefined ? undefined : await readVersion(api, id, version)
+      const deployed = await api.deploy((context) =>
+        former === undefined ? updateApp(context, request.body, options) : revertApp(context, former, options),
+      )
       const answer = withDeployment(reply.code(deployed.outcome === 'created' ? 201 : 200), deployed)
       return answer.send(deploymentBody(deployed))
     },

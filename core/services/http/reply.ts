@@ -1,10 +1,10 @@
 import { type FastifyReply } from 'fastify'
-import { type Deployed } from '../commands.ts'
+import { type Deployed } from '../deploy.ts'
 import { formatVersion } from '../version.ts'
 
 /** `{version, deploymentId}`. */
-export function deploymentBody({ records, deploymentId }: Deployed): Readonly<Record<string, string>> {
-  return { version: formatVersion(Math.max(0, ...records.map(({ version }) => version))), deploymentId }
+export function deploymentBody({ version, deploymentId }: Deployed): Readonly<Record<string, string>> {
+  return { version: formatVersion(version), deploymentId }
 }
 
 /** The header that tells which deployment a request started. */

@@ -9,6 +9,8 @@ export type AppTarget =
   | { readonly kind: 'restart'; readonly id: AppId }
   | { readonly kind: 'tasks'; readonly id: AppId }
   | { readonly kind: 'task'; readonly id: AppId; readonly task: string }
+  | { readonly kind: 'versions'; readonly id: AppId }
+  | { readonly kind: 'version'; readonly id: AppId; readonly version: string }
 
 /** @throws ERR_SERVICES_UNKNOWN when no app could have that path */
 export function parseTarget(path: string): AppTarget {
@@ -19,6 +21,10 @@ export function parseTarget(path: string): AppTarget {
   if (segments.length > 1 && last === 'tasks') return { kind: 'tasks', id: first(1) }
   if (segments.length > 2 && segments.at(-2) === 'tasks' && last !== undefined) {
     return { kind: 'task', id: first(2), task: last }
+  }
+  if (segments.length > 1 && last === 'versions') return { kind: 'versions', id: first(1) }
+  if (segments.length > 2 && segments.at(-2) === 'versions' && last !== undefined) {
+    return { kind: 'version', id: first(2), version: last }
   }
   return { kind: 'app', id: first(0) }
 }
