@@ -1,18 +1,23 @@
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { type AgentCommand, type Registration } from '../api/messages.ts'
 import { errorMessage } from '../base/errors.ts'
 import { type FrameworkId, type TaskId } from '../model/ids.ts'
-import { type TaskInfo } from '../model/task.ts'
+import { type TaskInfo, type TaskState } from '../model/task.ts'
 import { openJournal, readJournal } from './checkpoint.ts'
+import { newContainerId } from './container-id.ts'
 import { type ContainerExit, type Containerizer } from './containerizer/containerizer.ts'
+import { Executors } from './executors/executors.ts'
+import { type ExecutorOpening } from './executors/home.ts'
+import { foldExecutor, type ExecutorEvent } from './executors/record.ts'
+import { isSameGroup, type LaunchUnit, launchUnits, openTogether } from './group.ts'
 import { type IdentityFile } from './identity.ts'
 import { type AgentPaths, containerPaths } from './paths.ts'
-import { foldRecord, isForgettable, latestStatus, type TaskRecord } from './record.ts'
+import { foldRecord, isForgettable, latestStatus, newRecord, type TaskEvent, type TaskRecord } from './record.ts'
 import { recoverTask } from './recovery.ts'
 import { type ReservationFile } from './reservations.ts'
 import { removeOldSandboxes } from './sandboxes.ts'
 import { AgentTaskRunner, type TaskDependencies } from './task.ts'
+import { type TaskOpening } from './task-ledger.ts'
 import { openUpdates, type UpdateSender } from './updates.ts'
 
 /** How often old sandboxes are looked for. */
@@ -20,7 +25,7 @@ const sandboxSweepMs = 3_600_000
 
 /** What an agent is made of. */
 export interface AgentOptions
-  extends Omit<TaskDependencies, 'updates' | 'onForgettable' | 'agentId' | 'netnsOf' | 'containerizer'> {
+  extends Omit<TaskDependencies, 'updates' | 'onForgettable' | 'onEnded' | 'agentId' | 'netnsOf' | 'containerizer'> {
   readonly paths: AgentPaths
   readonly identity: IdentityFile
   /** Called once; ends of containers are told to `onExit`. */
@@ -38,6 +43,7 @@ export class Agent {
   readonly #containerizer: Containerizer
   readonly #updates: UpdateSender
   readonly #tasks = new Map<TaskId, AgentTaskRunner>()
+  readonly #executors: Executors
   readonly #dependencies: TaskDependencies
   #closed = false
 
@@ -55,21 +61,27 @@ export class Agent {
       updates: this.#updates,
       agentId: () => identity.current().agentId,
       netnsOf: (containerId) => containerPaths(paths, containerId).netns,
-      onForgettable: (task) => this.#forget(task),
+      onEnded: (record, state) => this.#endGroup(record, state),
+      onForgettable: (record) => this.#forget(record),
     }
+    this.#executors = new Executors({ ...this.#dependencies, paths, bootId: options.bootId })
   }
 
   /** Takes over what an earlier agent left. Call it once, before anything else. */
   async recover(): Promise<void> {
     const { paths, bootId, log } = this.#options
     mkdirSync(paths.containers, { recursive: true, mode: 0o700 })
-    const found = await Promise.all(readdirSync(paths.containers).map((id) => this.#read(id)))
+    const ids = readdirSync(paths.containers)
+    const isExecutor = (id: string) => existsSync(containerPaths(paths, id).executorJournal)
+    const executors = await Promise.all(ids.filter(isExecutor).map((id) => this.#readExecutor(id)))
+    this.#executors.recover(executors.filter((opening) => opening !== undefined))
+    const found = await Promise.all(ids.filter((id) => !isExecutor(id)).map((id) => this.#read(id)))
     const openings = found.filter((opening) => opening !== undefined)
     const findings = await this.#containerizer.recover(openings.map(({ record }) => record.containerId))
-    for (const { record, size } of openings) {
-      const journal = openJournal(containerPaths(paths, record.containerId).journal, size)
-      const task = new AgentTaskRunner({ record, journal }, this.#dependencies)
-      this.#tasks.set(record.info.taskId, task)
+    const tasks = openings.map((opening) => this.#open(opening))
+    this.#executors.closeEmpty()
+    for (const task of tasks) {
+      const { record } = task
       const finding = findings.get(record.containerId) ?? { kind: 'absent' }
       void task.resume(recoverTask(record, finding, bootId))
     }
@@ -101,7 +113,7 @@ export class Agent {
         this.#registered(command.agentId)
         break
       case 'launch':
-        for (const info of command.tasks) this.#launch(command.frameworkId, info)
+        for (const unit of launchUnits(command.tasks)) this.#launch(command, unit)
         break
       case 'kill':
         this.#kill(command.taskId, command.graceMs)
@@ -125,6 +137,7 @@ export class Agent {
     this.#closed = true
     this.#updates.close()
     await Promise.allSettled([...this.#tasks.values()].map((task) => task.close()))
+    await this.#executors.close()
   }
 
   #acceptTerm(term: number): boolean {
@@ -150,26 +163,66 @@ export class Agent {
     this.#updates.resendAll()
   }
 
-  #launch(frameworkId: FrameworkId, info: TaskInfo): void {
-    const { clock, log, bootId, paths } = this.#options
-    if (this.#tasks.has(info.taskId)) {
-      log.warn({ task: info.taskId }, 'launch of a task that is here already ignored')
+  #launch(order: Extract<AgentCommand, { readonly kind: 'launch' }>, unit: LaunchUnit): void {
+    const { frameworkId } = order
+    const here = unit.find(({ taskId }) => this.#tasks.has(taskId))
+    if (here !== undefined) {
+      this.#options.log.warn({ task: here.taskId }, 'launch of a task that is here already ignored')
       return
     }
+    const [{ executor: info }] = unit
+    const home =
+      info &&
+      this.#executors.enter(
+        { ...order, info },
+        unit.map(({ taskId }) => taskId),
+      )
+    const tasks = unit.map((task) => this.#open(this.#accept(frameworkId, task, home?.record.containerId)))
+    const together = tasks.length > 1 ? openTogether(tasks.length) : undefined
+    for (const task of tasks) void task.launch(together)
+  }
+
+  #accept(frameworkId: FrameworkId, info: TaskInfo, executor?: string): TaskOpening {
+    const { clock, bootId, paths } = this.#options
     const containerId = newContainerId(info.taskId)
-    const event = { kind: 'accepted', frameworkId, info, containerId, bootId, atMs: clock.nowMs() } as const
-    const record = foldRecord([event])
-    if (record === undefined) return
-    const journal = openJournal(containerPaths(paths, containerId).journal)
-    const task = new AgentTaskRunner({ record, journal }, this.#dependencies)
-    this.#tasks.set(info.taskId, task)
-    void task.launch()
+    const record = newRecord({
+      frameworkId,
+      info,
+      containerId,
+      bootId,
+      atMs: clock.nowMs(),
+      ...(executor && { executor }),
+    })
+    return { record, journal: openJournal(containerPaths(paths, containerId).journal) }
+  }
+
+  /** A task that may have something to undo holds its executor. */
+  #open(opening: TaskOpening): AgentTaskRunner {
+    const { record } = opening
+    const { taskId } = record.info
+    const home = record.executor === undefined ? undefined : this.#executors.get(record.executor)
+    if (!record.cleaned) home?.enter(taskId)
+    const task = new AgentTaskRunner(opening, this.#dependencies, home)
+    this.#tasks.set(taskId, task)
+    return task
+  }
+
+  /** By default a group ends when one of its tasks fails. Source: mesos, src/launcher/default_executor.cpp. */
+  #endGroup({ info, frameworkId }: TaskRecord, state: TaskState): void {
+    if (state === 'TASK_FINISHED') return
+    const message = `task ${info.taskId} of its group ended: ${state}`
+    for (const task of this.#tasks.values()) {
+      const { record } = task
+      if (record.info.taskId === info.taskId || record.frameworkId !== frameworkId) continue
+      if (isSameGroup(record.info, info)) task.kill({ kind: 'group', message }, record.info.killGraceMs)
+    }
   }
 
   #sweepSandboxes(): void {
     if (this.#closed) return
     const { paths, clock, log } = this.#options
-    const inUse = new Set([...this.#tasks.values()].map(({ record }) => record.containerId))
+    const tasks = [...this.#tasks.values()].map(({ record }) => record.containerId)
+    const inUse = new Set([...tasks, ...this.#executors.containerIds()])
     try {
       removeOldSandboxes(paths.sandboxes, inUse, clock.nowMs())
     } catch (error) {
@@ -204,25 +257,29 @@ export class Agent {
     }
   }
 
-  async #read(containerId: string): Promise<{ readonly record: TaskRecord; readonly size: number } | undefined> {
+  async #readExecutor(containerId: string): Promise<ExecutorOpening | undefined> {
     const own = containerPaths(this.#options.paths, containerId)
-    const { events, size } = await readJournal(own.journal)
-    const record = foldRecord(events)
-    if (record !== undefined) return { record, size }
+    const { events, size } = await readJournal<ExecutorEvent>(own.executorJournal)
+    const record = foldExecutor(events)
+    if (record !== undefined) return { record, journal: openJournal(own.executorJournal, size) }
     rmSync(own.root, { recursive: true, force: true }) // torn before it was accepted: nothing was done for it
     return undefined
   }
 
-  #forget(task: AgentTaskRunner): void {
-    const { taskId } = task.record.info
-    if (this.#tasks.get(taskId) !== task) return
-    this.#tasks.delete(taskId)
-    const { root } = containerPaths(this.#options.paths, task.record.containerId)
+  async #read(containerId: string): Promise<TaskOpening | undefined> {
+    const own = containerPaths(this.#options.paths, containerId)
+    const { events, size } = await readJournal<TaskEvent>(own.journal)
+    const record = foldRecord(events)
+    if (record !== undefined) return { record, journal: openJournal(own.journal, size) }
+    rmSync(own.root, { recursive: true, force: true }) // torn before it was accepted: nothing was done for it
+    return undefined
+  }
+
+  #forget({ info, containerId }: TaskRecord): void {
+    const task = this.#tasks.get(info.taskId)
+    if (task?.record.containerId !== containerId) return
+    this.#tasks.delete(info.taskId)
+    const { root } = containerPaths(this.#options.paths, containerId)
     void task.close().finally(() => rmSync(root, { recursive: true, force: true }))
   }
-}
-
-/** The task's id as far as it is short, so that a person finds it, and 32 random bits, so that it is used once. */
-function newContainerId(taskId: TaskId): string {
-  return `${taskId.slice(0, 64)}-${randomBytes(4).toString('hex')}`
 }

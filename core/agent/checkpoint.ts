@@ -2,18 +2,17 @@ import { type FileHandle, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { AppError, errorMessage, hasCode } from '../base/errors.ts'
-import { type TaskEvent } from './record.ts'
 
 // An append-only file for each task rather than one document rewritten: an event costs one write and one fdatasync
 // (a rewrite costs two syncs), a full disk can't destroy what is there, and appends that meet share a sync.
 
-/** The durable events of one task. */
-export interface Journal {
+/** The durable events of one task, or of one executor. */
+export interface Journal<Event> {
   /**
    * Resolves when the events are on disk. After a failure they stay queued, and go out with the next append.
    * @throws ERR_AGENT_DISK_FULL, ERR_AGENT_JOURNAL
    */
-  append(...events: readonly TaskEvent[]): Promise<void>
+  append(...events: readonly Event[]): Promise<void>
   /** Waits for what is under way, then closes the file. */
   close(): Promise<void>
 }
@@ -22,7 +21,7 @@ export interface Journal {
  * A journal for appending, made with its folder at the first append. `size` octets of it are good: what follows is a torn
  * line and is cut off.
  */
-export function openJournal(path: string, size = 0): Journal {
+export function openJournal<Event>(path: string, size = 0): Journal<Event> {
   let file: FileHandle | undefined
   let good = size
   let queue: readonly string[] = []
@@ -57,13 +56,13 @@ export function openJournal(path: string, size = 0): Journal {
 }
 
 /** A journal as it is on disk: its whole events, and how many octets of it they are. */
-export interface JournalContent {
-  readonly events: readonly TaskEvent[]
+export interface JournalContent<Event> {
+  readonly events: readonly Event[]
   readonly size: number
 }
 
 /** Reads a journal up to its first damaged line. A missing file is an empty journal. */
-export async function readJournal(path: string): Promise<JournalContent> {
+export async function readJournal<Event>(path: string): Promise<JournalContent<Event>> {
   try {
     return decodeJournal(await readFile(path))
   } catch (error) {
@@ -73,30 +72,30 @@ export async function readJournal(path: string): Promise<JournalContent> {
 }
 
 /** One event as a line: CRC-32 of the JSON text in 8 hexadecimal digits, a space, the JSON text. */
-export function encodeLine(event: TaskEvent): string {
+export function encodeLine(event: unknown): string {
   const text = JSON.stringify(event)
   return `${crc32(text).toString(16).padStart(8, '0')} ${text}\n`
 }
 
 /** The events before the first torn or damaged line. */
-export function decodeJournal(bytes: Buffer): JournalContent {
-  const events: TaskEvent[] = []
+export function decodeJournal<Event>(bytes: Buffer): JournalContent<Event> {
+  const events: Event[] = []
   let size = 0
   for (;;) {
     const end = bytes.indexOf(0x0a, size)
     if (end < 0) return { events, size }
-    const event = decodeLine(bytes.toString('utf8', size, end))
+    const event = decodeLine<Event>(bytes.toString('utf8', size, end))
     if (event === undefined) return { events, size }
     events.push(event)
     size = end + 1
   }
 }
 
-function decodeLine(line: string): TaskEvent | undefined {
+function decodeLine<Event>(line: string): Event | undefined {
   const text = line.slice(9)
   if (line[8] !== ' ' || crc32(text).toString(16).padStart(8, '0') !== line.slice(0, 8)) return undefined
   // The checksum says that this is what encodeLine wrote.
-  return JSON.parse(text) as TaskEvent
+  return JSON.parse(text) as Event
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {

@@ -31,12 +31,25 @@ export function endOfLaunch(record: TaskRecord, message: string): TaskEnd {
     return { state: 'TASK_FAILED', reason: 'REASON_CONTAINER_LAUNCH_FAILED', message }
   }
   const reason = 'REASON_TASK_KILLED_DURING_LAUNCH'
-  return { state: 'TASK_KILLED', reason, message: 'killed before it had started' }
+  const { cause } = record.killing
+  return {
+    state: 'TASK_KILLED',
+    reason,
+    message: cause.kind === 'group' ? cause.message : 'killed before it had started',
+  }
 }
 
 function endOfKill(cause: KillCause): TaskEnd {
-  if (cause.kind === 'asked') return { state: 'TASK_KILLED', message: 'killed as asked' }
-  return { state: 'TASK_FAILED', message: cause.message, healthy: false }
+  switch (cause.kind) {
+    case 'asked':
+      return { state: 'TASK_KILLED', message: 'killed as asked' }
+    case 'group':
+      return { state: 'TASK_KILLED', message: cause.message }
+    case 'limit':
+      return { state: 'TASK_FAILED', reason: cause.reason, message: cause.message }
+    case 'unhealthy':
+      return { state: 'TASK_FAILED', message: cause.message, healthy: false }
+  }
 }
 
 /** As a shell tells a status: above 128 it was a signal. */

@@ -6,7 +6,7 @@ import { type TaskState } from '../model/task.ts'
 import { readJournal } from './checkpoint.ts'
 import { readChoice } from './containerizer/choose.ts'
 import { type AgentPaths, agentPaths, containerPaths } from './paths.ts'
-import { foldRecord, latestStatus } from './record.ts'
+import { foldRecord, latestStatus, type TaskEvent } from './record.ts'
 
 /** A container that an agent has not forgotten, as its state directory tells it; no agent need run. */
 export interface ContainerSummary {
@@ -51,7 +51,7 @@ export async function containerExecCommand(
 
 async function summarize(paths: AgentPaths, containerId: string): Promise<ContainerSummary | undefined> {
   const { journal, sandbox, netns } = containerPaths(paths, containerId)
-  const record = foldRecord((await readJournal(journal)).events)
+  const record = foldRecord((await readJournal<TaskEvent>(journal)).events)
   if (record === undefined) return undefined
   const { taskId, name, networks } = record.info
   const { state } = latestStatus(record)

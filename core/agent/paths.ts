@@ -27,6 +27,8 @@ export interface AgentPaths {
 export interface ContainerPaths {
   readonly root: string
   readonly journal: string
+  /** Of an executor, in place of a task's journal. */
+  readonly executorJournal: string
   readonly bundle: string
   readonly spec: string
   readonly hosts: string
@@ -59,6 +61,7 @@ export function containerPaths(paths: AgentPaths, containerId: string): Containe
   return {
     root,
     journal: join(root, 'journal'),
+    executorJournal: join(root, 'executor'),
     bundle: root,
     spec: join(root, 'config.json'),
     hosts: join(root, 'hosts'),

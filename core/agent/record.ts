@@ -11,8 +11,11 @@ export interface Attachment {
   readonly portMappings: readonly PortMapping[]
 }
 
-/** Why a task is being killed, which decides how it ends. */
-export type KillCause = { readonly kind: 'asked' } | { readonly kind: 'unhealthy'; readonly message: string }
+/** Why a task is being killed, which decides how it ends. `group`: another task of its group has ended. */
+export type KillCause =
+  | { readonly kind: 'asked' }
+  | { readonly kind: 'unhealthy' | 'group'; readonly message: string }
+  | { readonly kind: 'limit'; readonly reason: string; readonly message: string }
 
 /** A step of a task's life as its journal keeps it. What a task is now is the fold of its events. */
 export type TaskEvent =
@@ -24,7 +27,11 @@ export type TaskEvent =
       /** Of the machine: a container never outlives it. */
       readonly bootId: string
       readonly atMs: number
+      /** Container id of the executor whose networks it shares, or which runs it. */
+      readonly executor?: string
     }
+  /** Its custom executor may have been told to launch it. */
+  | { readonly kind: 'delivered' }
   | { readonly kind: 'attaching'; readonly attachments: readonly Attachment[] }
   | { readonly kind: 'attached'; readonly results: readonly CniResult[]; readonly networks: readonly NetworkInfo[] }
   | { readonly kind: 'started'; readonly pid: number; readonly atMs: number }
@@ -41,6 +48,10 @@ export interface TaskRecord {
   readonly containerId: string
   readonly bootId: string
   readonly acceptedAtMs: number
+  /** Container id of its executor; absent: the task has none. */
+  readonly executor?: string
+  /** Its custom executor may know of it. */
+  readonly delivered?: true
   readonly attachments: readonly Attachment[]
   /** What each ADD answered, in the order of the attachments; empty until all are attached. */
   readonly results: readonly CniResult[]
@@ -61,13 +72,15 @@ export interface TaskRecord {
 /** The record after one more event; undefined while nothing was accepted (a journal that was torn at its first line). */
 export function stepRecord(record: TaskRecord | undefined, event: TaskEvent): TaskRecord | undefined {
   // A kill may come while the acceptance is written: it must not be taken back.
-  if (event.kind === 'accepted') return record ?? accept(event)
+  if (event.kind === 'accepted') return record ?? newRecord(event)
   if (record === undefined) return undefined
   switch (event.kind) {
     case 'attaching':
       return { ...record, attachments: event.attachments }
     case 'attached':
       return { ...record, results: event.results, networks: event.networks }
+    case 'delivered':
+      return { ...record, delivered: true }
     case 'started':
       return { ...record, pid: event.pid, startedAtMs: event.atMs }
     case 'killing':
@@ -112,13 +125,15 @@ export function latestStatus(record: TaskRecord): TaskStatus {
   return record.healthy === undefined ? status : { ...status, healthy: record.healthy }
 }
 
-function accept(event: TaskEvent & { readonly kind: 'accepted' }): TaskRecord {
+/** A task that was accepted, and nothing more. */
+export function newRecord(event: Omit<TaskEvent & { readonly kind: 'accepted' }, 'kind'>): TaskRecord {
   return {
     frameworkId: event.frameworkId,
     info: event.info,
     containerId: event.containerId,
     bootId: event.bootId,
     acceptedAtMs: event.atMs,
+    ...(event.executor === undefined ? {} : { executor: event.executor }),
     attachments: [],
     results: [],
     unacknowledged: [],

@@ -23,13 +23,17 @@ export function recoverTask(record: TaskRecord, finding: ContainerFinding, bootI
   switch (finding.kind) {
     case 'running':
       // Its networks are only known when the journal says so: a full disk may have kept that from it.
-      if (record.networks === undefined && record.attachments.length > 0) return { kind: 'abandon', end: interrupted }
+      if (record.networks === undefined && hasOwnNetwork(record)) return { kind: 'abandon', end: interrupted }
       return { kind: 'adopt', pid: finding.pid, announce: record.latest === undefined }
     case 'exited':
       return { kind: 'finish', exit: finding.exit }
     case 'absent':
       return { kind: 'abandon', end: record.latest === undefined ? interrupted : vanished }
   }
+}
+
+function hasOwnNetwork({ attachments, executor }: TaskRecord): boolean {
+  return attachments.length > 0 || executor !== undefined
 }
 
 function afterReboot(finding: ContainerFinding): Recovery {

@@ -1,21 +1,20 @@
-import { type CniDns } from '../../cni-plugins/cni/result.ts'
-import { type Clock } from '../base/clock.ts'
+import { type CniResult } from '../../cni-plugins/cni/result.ts'
 import { AppError, errorMessage } from '../base/errors.ts'
 import { type Ip, parseIp } from '../base/ip.ts'
 import { type Logger } from '../base/log.ts'
-import { type AgentId } from '../model/ids.ts'
-import { type NetworkInfo, type TaskStatus } from '../model/task.ts'
-import { type Journal } from './checkpoint.ts'
-import { type ContainerExit, type Containerizer, type ContainerRequest } from './containerizer/containerizer.ts'
+import { type AgentId, type TaskId } from '../model/ids.ts'
+import { type NetworkInfo, networksOfTask, type TaskState } from '../model/task.ts'
+import { unlessAborted } from './abort.ts'
+import { attachContainer, type AttachDependencies, type AttachedNetwork, hostNetwork } from './attach.ts'
+import { type ContainerExit, type Containerizer } from './containerizer/containerizer.ts'
 import { endOfContainer, endOfLaunch, type TaskEnd } from './end-status.ts'
 import { openHealthChecker } from './health/checker.ts'
 import { runProbe } from './health/probe.ts'
 import { initialHealth } from './health/step.ts'
 import { type MasterSession } from './messages.ts'
-import { type ContainerNetwork, dnsOf, networkInfos } from './network.ts'
-import { hasEnded, isForgettable, type KillCause, stepRecord, type TaskEvent, type TaskRecord } from './record.ts'
+import { type Attachment, hasEnded, isForgettable, type KillCause, type TaskRecord } from './record.ts'
 import { type Recovery } from './recovery.ts'
-import { newUpdateUuid, type UpdateSender } from './updates.ts'
+import { acceptance, type LedgerDependencies, TaskLedger, type TaskOpening } from './task-ledger.ts'
 
 /** First and longest wait before an undo that failed is tried again. */
 const undoRetryMs = { min: 1000, max: 60_000 } as const
@@ -24,57 +23,56 @@ const undoRetryMs = { min: 1000, max: 60_000 } as const
 const launchTimeoutMs = 60_000
 
 /** What tasks share. */
-export interface TaskDependencies {
+export interface TaskDependencies extends AttachDependencies, LedgerDependencies {
   readonly containerizer: Containerizer
-  readonly network: ContainerNetwork
-  readonly updates: UpdateSender
   readonly session: MasterSession
-  readonly clock: Clock
-  readonly log: Logger
-  /** The node's own address: that of tasks on the host's network. */
-  readonly underlay: Ip
-  /** For tasks on the host's network; absent: the host's resolv.conf as it is. */
-  readonly hostDns?: CniDns
   readonly agentId: () => AgentId | undefined
-  /** Where a container's network namespace is pinned. */
-  readonly netnsOf: (containerId: string) => string
+  /** It has ended: the others of its group may have to. */
+  readonly onEnded: (task: TaskRecord, state: TaskState) => void
   /** Nothing is left to do: the task may be forgotten. */
-  readonly onForgettable: (task: AgentTaskRunner) => void
+  readonly onForgettable: (record: TaskRecord) => void
 }
 
-/** A task and its journal, which has all of the record, or (for a new task) nothing yet. */
-export interface TaskOpening {
-  readonly record: TaskRecord
-  readonly journal: Journal
+/** The executor whose network namespace a task of a group shares. */
+export interface TaskHome {
+  /** Resolves when the networks are attached. @throws when they can't be */
+  network(): Promise<AttachedNetwork>
+  /** Directory that its tasks share. */
+  readonly sandbox: string
+  /** The task's container has gone. */
+  leave(taskId: TaskId): void
 }
+
+/** How a task starts when it is not alone: resolves when the containers of all have started. */
+export type Together = (options: { readonly signal: AbortSignal }) => Promise<void>
 
 /** One task's life on this agent: holds its journal and its timers until closed. */
 export class AgentTaskRunner {
   readonly #deps: TaskDependencies
-  readonly #journal: Journal
+  readonly #ledger: TaskLedger
+  readonly #home: TaskHome | undefined
   readonly #log: Logger
   readonly #aborting = new AbortController()
-  #record: TaskRecord
   #phase: 'launching' | 'running' | 'ended' = 'launching'
   /** Launch, resumption and end, one after the other. */
   #chain: Promise<void> = Promise.resolve()
   #cancelTimer: () => void = () => undefined
   #stopHealth: () => void = () => undefined
 
-  constructor({ record, journal }: TaskOpening, deps: TaskDependencies) {
+  constructor(opening: TaskOpening, deps: TaskDependencies, home?: TaskHome) {
     this.#deps = deps
-    this.#record = record
-    this.#journal = journal
-    this.#log = deps.log.child({ task: record.info.taskId, container: record.containerId })
+    this.#ledger = new TaskLedger(opening, deps)
+    this.#home = home
+    this.#log = this.#ledger.log
   }
 
   get record(): TaskRecord {
-    return this.#record
+    return this.#ledger.record
   }
 
   /** Accepts durably, attaches networks, starts the container, tells. Never throws: a failure is a status. */
-  launch(): Promise<void> {
-    return this.#serially(() => this.#launch())
+  launch(together?: Together): Promise<void> {
+    return this.#serially(() => this.#launch(together))
   }
 
   /** Goes on where an earlier agent stopped. */
@@ -89,18 +87,16 @@ export class AgentTaskRunner {
 
   /** SIGTERM, and SIGKILL after the grace; before the start: gives the launch up. A second call sets the grace anew. */
   kill(cause: KillCause, graceMs: number): void {
-    if (this.#phase === 'ended' || hasEnded(this.#record)) return
+    if (this.#phase === 'ended' || hasEnded(this.record)) return
     this.#log.info({ cause: cause.kind, graceMs }, 'killing task')
-    if (this.#record.killing === undefined) void this.#noteOrLog({ kind: 'killing', cause, graceMs })
+    if (this.record.killing === undefined) void this.#ledger.noteOrLog({ kind: 'killing', cause, graceMs })
     if (this.#phase === 'launching') this.#aborting.abort()
     else this.#beginKill(graceMs)
   }
 
   /** The master has the outstanding update. */
   acknowledge(uuid: string): void {
-    if (this.#record.unacknowledged[0]?.uuid !== uuid) return
-    void this.#noteOrLog({ kind: 'acknowledged', uuid }).then(() => this.#forgetIfDone())
-    this.#sendHead()
+    void this.#ledger.acknowledge(uuid).then(() => this.#forgetIfDone())
   }
 
   /** Cancels timers and closes the journal; the container goes on. */
@@ -108,78 +104,82 @@ export class AgentTaskRunner {
     this.#phase = 'ended'
     this.#stopHealth()
     this.#cancelTimer()
-    await this.#journal.close()
+    await this.#ledger.close()
   }
 
-  async #launch(): Promise<void> {
-    const { frameworkId, info, containerId } = this.#record
+  async #launch(together?: Together): Promise<void> {
+    const { frameworkId, info, containerId } = this.record
     const agentId = this.#deps.agentId()
-    const identity = { containerId, frameworkId, info, ...(agentId === undefined ? {} : { agentId }) }
+    const shared = this.#home === undefined ? {} : { sharedSandbox: this.#home.sandbox }
+    const identity = { containerId, frameworkId, info, ...(agentId === undefined ? {} : { agentId }), ...shared }
     const { signal } = this.#aborting
     const late = () => new AppError('ERR_AGENT_LAUNCH_TIMEOUT', `the launch took over ${launchTimeoutMs / 1000} s`)
     const cancel = this.#deps.clock.after(launchTimeoutMs, () => this.#aborting.abort(late()))
     try {
       // A container that no journal knows is removed at recovery: it may start while its acceptance is written.
-      const own = info.networks.length > 0
+      const own = this.#home !== undefined || info.networks.length > 0
       const accepted = own ? undefined : this.#acceptOnHost()
-      const network = own ? await this.#attach() : this.#hostNetwork()
+      const { network } = this.#home === undefined ? await this.#attach(own) : await this.#join(this.#home)
       const { pid } = await this.#deps.containerizer.launch({ ...identity, network }, { signal })
       await accepted
+      await together?.({ signal })
       cancel()
       await this.#announce(pid)
     } catch (error) {
       cancel()
-      await this.#abandon(endOfLaunch(this.#record, errorMessage(error)))
+      await this.#abandon(endOfLaunch(this.record, errorMessage(error)))
     }
   }
 
   #acceptOnHost(): Promise<void> {
-    const networks = [{ name: '', addresses: [this.#deps.underlay] }]
-    const written = this.#note(acceptance(this.#record), { kind: 'attached', results: [], networks })
+    const { networks } = hostNetwork(this.#deps)
+    const written = this.#ledger.note(acceptance(this.record), { kind: 'attached', results: [], networks })
     written.catch(() => undefined) // awaited after the launch, which may fail first
     return written
   }
 
-  #hostNetwork(): ContainerRequest['network'] {
-    const dns = this.#deps.hostDns
-    return { kind: 'host', ...(dns === undefined ? {} : { dns }) }
+  async #attach(own: boolean): Promise<AttachedNetwork> {
+    if (!own) return hostNetwork(this.#deps)
+    const { info, containerId } = this.record
+    const steps = {
+      attaching: (attachments: readonly Attachment[]) =>
+        this.#ledger.note(acceptance(this.record), { kind: 'attaching', attachments }),
+      // Written while the container starts; the status that follows is written after it.
+      attached: (results: readonly CniResult[], networks: readonly NetworkInfo[]) =>
+        void this.#ledger.noteOrLog({ kind: 'attached', results, networks }),
+    }
+    const { signal } = this.#aborting
+    return attachContainer(this.#deps, { containerId, requests: info.networks, ...steps }, { signal })
   }
 
-  async #attach(): Promise<ContainerRequest['network']> {
-    const { info, containerId } = this.#record
-    const { network, netnsOf } = this.#deps
-    const attachments = await network.prepare(info.networks)
-    // Durable before ADD: what an ADD makes must be found again.
-    await this.#note(acceptance(this.#record), { kind: 'attaching', attachments })
-    const target = { containerId, netns: netnsOf(containerId), attachments }
-    const results = await network.attach(target, { signal: this.#aborting.signal })
-    const networks = networkInfos(attachments, results)
-    // Written while the container starts; the status that follows is written after it.
-    void this.#noteOrLog({ kind: 'attached', results, networks })
-    const dns = dnsOf(results)
-    const addresses = networks.flatMap((each) => each.addresses)
-    return { kind: 'own', netns: target.netns, addresses, ...(dns === undefined ? {} : { dns }) }
+  /** The networks are its executor's, and so is what must be undone. */
+  async #join(home: TaskHome): Promise<AttachedNetwork> {
+    await this.#ledger.note(acceptance(this.record))
+    const attached = await unlessAborted(home.network(), this.#aborting.signal)
+    void this.#ledger.noteOrLog({ kind: 'attached', results: [], networks: attached.networks })
+    return attached
   }
 
   async #announce(pid: number): Promise<void> {
-    await this.#tell({ state: 'TASK_RUNNING', message: '' }, { kind: 'started', pid, atMs: this.#deps.clock.nowMs() })
+    const started = { kind: 'started', pid, atMs: this.#deps.clock.nowMs() } as const
+    await this.#ledger.tell({ state: 'TASK_RUNNING', message: '' }, started)
     this.#supervise()
   }
 
   #supervise(): void {
     this.#phase = 'running'
-    const { killing } = this.#record
+    const { killing } = this.record
     if (killing === undefined) this.#watchHealth()
     else this.#beginKill(killing.graceMs)
   }
 
   #watchHealth(): void {
-    const { info, containerId, startedAtMs, healthy } = this.#record
+    const { info, containerId, startedAtMs, healthy } = this.record
     const { clock, containerizer } = this.#deps
     const { healthCheck: check, killGraceMs } = info
     if (check === undefined) return
     const target = {
-      address: probeAddress(this.#record),
+      address: probeAddress(this.record),
       exec: (argv: readonly string[], options: { readonly signal: AbortSignal }) =>
         containerizer.exec(containerId, argv, options),
     }
@@ -198,14 +198,14 @@ export class AgentTaskRunner {
   #reportHealth(health: 'healthy' | 'unhealthy'): void {
     const healthy = health === 'healthy'
     // A report that is dropped is in the next registration.
-    this.#deps.session.send({ kind: 'health', taskId: this.#record.info.taskId, healthy })
+    this.#deps.session.send({ kind: 'health', taskId: this.record.info.taskId, healthy })
     this.#log.info({ health }, 'task health changed')
-    void this.#noteOrLog({ kind: 'health', healthy })
+    void this.#ledger.noteOrLog({ kind: 'health', healthy })
   }
 
   #beginKill(graceMs: number): void {
     const { containerizer, clock } = this.#deps
-    const { containerId } = this.#record
+    const { containerId } = this.record
     this.#stopHealth()
     this.#cancelTimer()
     containerizer.signal(containerId, 'TERM')
@@ -218,26 +218,30 @@ export class AgentTaskRunner {
     this.#stopHealth()
     this.#cancelTimer()
     // Told first: names and VIPs must leave it at once.
-    await this.#tell(endOfContainer(this.#record, exit))
+    const end = endOfContainer(this.record, exit)
+    await this.#ledger.tell(end)
+    this.#deps.onEnded(this.record, end.state)
     await this.#undo()
   }
 
   async #abandon(end: TaskEnd): Promise<void> {
     this.#phase = 'ended'
+    // Of a group that starts as a whole the others must not wait for it.
+    this.#deps.onEnded(this.record, end.state)
     await this.#undo()
-    await this.#tell(end)
+    await this.#ledger.tell(end)
     this.#forgetIfDone()
   }
 
   async #resume(recovery: Recovery): Promise<void> {
-    this.#sendHead()
+    this.#ledger.sendHead()
     switch (recovery.kind) {
       case 'forget':
         this.#forgetIfDone()
         return
       case 'clean':
         this.#phase = 'ended'
-        if (!this.#record.cleaned) await this.#undo()
+        if (!this.record.cleaned) await this.#undo()
         return
       case 'adopt':
         this.#log.info({ pid: recovery.pid }, 'task adopted')
@@ -253,14 +257,15 @@ export class AgentTaskRunner {
   }
 
   async #undo(retryMs: number = undoRetryMs.min): Promise<void> {
-    const { containerId, attachments, results } = this.#record
+    const { containerId, attachments, results } = this.record
     const { containerizer, network, netnsOf, clock } = this.#deps
     try {
       await containerizer.remove(containerId)
       if (attachments.length > 0) {
         await network.detach({ containerId, netns: netnsOf(containerId), attachments, results })
       }
-      await this.#noteOrLog({ kind: 'cleaned' })
+      this.#home?.leave(this.record.info.taskId)
+      await this.#ledger.noteOrLog({ kind: 'cleaned' })
       this.#forgetIfDone()
     } catch (error) {
       this.#log.warn({ error: errorMessage(error), retryMs }, 'can not undo, trying again')
@@ -268,35 +273,8 @@ export class AgentTaskRunner {
     }
   }
 
-  async #tell(end: TaskEnd, ...before: readonly TaskEvent[]): Promise<void> {
-    const status = statusOf(this.#record, end, this.#deps.clock.nowMs())
-    await this.#noteOrLog(...before, { kind: 'status', status })
-    this.#log.info({ state: end.state, reason: end.reason, detail: end.message }, 'task changed')
-    this.#sendHead()
-  }
-
-  #sendHead(): void {
-    const { frameworkId, info, unacknowledged } = this.#record
-    this.#deps.updates.setHead({ taskId: info.taskId, frameworkId, status: unacknowledged[0] })
-  }
-
   #forgetIfDone(): void {
-    if (isForgettable(this.#record)) this.#deps.onForgettable(this)
-  }
-
-  /** Steps the record at once; resolves when the events are durable. */
-  #note(...events: readonly TaskEvent[]): Promise<void> {
-    for (const event of events) this.#record = stepRecord(this.#record, event) ?? this.#record
-    return this.#journal.append(...events)
-  }
-
-  /** For what is true whether or not it can be written: it stays queued. */
-  async #noteOrLog(...events: readonly TaskEvent[]): Promise<void> {
-    try {
-      await this.#note(...events)
-    } catch (error) {
-      this.#log.error({ error: errorMessage(error) }, 'can not checkpoint')
-    }
+    if (isForgettable(this.record)) this.#deps.onForgettable(this.record)
   }
 
   #serially(action: () => Promise<void>): Promise<void> {
@@ -308,29 +286,8 @@ export class AgentTaskRunner {
   }
 }
 
-function acceptance(record: TaskRecord): TaskEvent {
-  const { frameworkId, info, containerId, bootId, acceptedAtMs } = record
-  return { kind: 'accepted', frameworkId, info, containerId, bootId, atMs: acceptedAtMs }
-}
-
-function statusOf(record: TaskRecord, end: TaskEnd, timestampMs: number): TaskStatus {
-  const { reason, message, healthy = record.healthy } = end
-  const networks: readonly NetworkInfo[] = record.networks ?? []
-  return {
-    taskId: record.info.taskId,
-    state: end.state,
-    source: 'AGENT',
-    timestampMs,
-    uuid: newUpdateUuid(),
-    networks,
-    ...(reason === undefined ? {} : { reason }),
-    ...(message === '' ? {} : { message }),
-    ...(healthy === undefined ? {} : { healthy }),
-  }
-}
-
 /** A container is asked at its first address; a task on the host's network at loopback, as in Mesos. */
 function probeAddress({ info, networks }: TaskRecord): Ip {
-  const own = info.networks.length === 0 ? undefined : networks?.[0]?.addresses[0]
+  const own = networksOfTask(info).length === 0 ? undefined : networks?.[0]?.addresses[0]
   return own ?? parseIp('127.0.0.1')
 }

@@ -9,6 +9,8 @@ export interface ContainerRequest {
   readonly frameworkId: FrameworkId
   readonly agentId?: AgentId
   readonly info: TaskInfo
+  /** Directory of the agent's machine that all tasks of its executor share. */
+  readonly sharedSandbox?: string
   /** `host`: the agent's own namespace. */
   readonly network:
     | { readonly kind: 'host'; readonly dns?: CniDns }

@@ -173,7 +173,7 @@ function environment(input: SpecInput): Readonly<Record<string, string>> {
     MESOS_SANDBOX: sandboxMount,
     MESOS_DIRECTORY: sandboxMount,
     MESOS_TASK_ID: info.taskId,
-    MESOS_EXECUTOR_ID: info.taskId,
+    MESOS_EXECUTOR_ID: info.executor?.id ?? info.taskId,
     MESOS_CONTAINER_ID: containerId,
     MESOS_FRAMEWORK_ID: frameworkId,
     ...(agentId === undefined ? {} : { MESOS_AGENT_ID: agentId, MESOS_SLAVE_ID: agentId }),

@@ -1,0 +1,44 @@
+import { type TaskInfo } from '../model/task.ts'
+import { unlessAborted } from './abort.ts'
+import { type Together } from './task.ts'
+
+/** Tasks that are launched together: a group, or a task alone. */
+export type LaunchUnit = readonly [TaskInfo, ...TaskInfo[]]
+
+/** The launches of one order, those of a group together, in the order of their first tasks. */
+export function launchUnits(tasks: readonly TaskInfo[]): readonly LaunchUnit[] {
+  const units: [TaskInfo, ...TaskInfo[]][] = []
+  const byGroup = new Map<string, TaskInfo[]>()
+  for (const info of tasks) {
+    const key = info.groupId === undefined ? undefined : `${info.executor?.id ?? ''} ${info.groupId}`
+    const known = key === undefined ? undefined : byGroup.get(key)
+    if (known !== undefined) {
+      known.push(info)
+      continue
+    }
+    const unit: [TaskInfo, ...TaskInfo[]] = [info]
+    units.push(unit)
+    if (key !== undefined) byGroup.set(key, unit)
+  }
+  return units
+}
+
+/** True when the two are tasks of one group. */
+export function isSameGroup(a: TaskInfo, b: TaskInfo): boolean {
+  return a.groupId !== undefined && a.groupId === b.groupId && a.executor?.id === b.executor?.id
+}
+
+/**
+ * Makes `count` tasks wait for each other: each calls what is returned when its container has started, and goes on when the
+ * last one has. When one can't start the others must be
+ * aborted.
+ */
+export function openTogether(count: number): Together {
+  const all = Promise.withResolvers<void>()
+  let missing = count
+  return async ({ signal }) => {
+    missing--
+    if (missing === 0) all.resolve()
+    await unlessAborted(all.promise, signal)
+  }
+}
