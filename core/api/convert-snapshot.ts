@@ -1,18 +1,21 @@
 import { parsePolicyName } from '../model/policy.ts'
-import { parseAgentId, parseMac, parseNetworkName, parseNodeName, parseTaskId } from '../model/ids.ts'
+import { parseAgentId, parseFrameworkId, parseMac, parseNetworkName, parseNodeName, parseTaskId } from '../model/ids.ts'
 import {
   type ClusterSnapshot,
   type EntityDelta,
+  type FrameworkPlace,
   type Network,
   type Node,
   type RunningTask,
   type SnapshotDelta,
   type VipAddress,
 } from '../model/snapshot.ts'
+import { changedFrameworks } from '../model/delta.ts'
 import { vipKey } from '../model/vip.ts'
 import { decodePolicy, encodePolicy } from './convert-policy.ts'
 import {
   type Delta as DeltaProto,
+  type FrameworkPlace as FrameworkPlaceProto,
   Health,
   MasterRole,
   type Network as NetworkProto,
@@ -35,7 +38,15 @@ import { parseIp } from '../base/ip.ts'
 import { addresses, invalid, oneOf, parsed, prefixes } from './parse.ts'
 
 /** A whole snapshot as it travels. */
-export function encodeSnapshot({ version, networks, nodes, tasks, vips, policies }: ClusterSnapshot): SnapshotProto {
+export function encodeSnapshot({
+  version,
+  networks,
+  nodes,
+  tasks,
+  vips,
+  policies,
+  frameworks,
+}: ClusterSnapshot): SnapshotProto {
   return {
     version,
     networks: [...networks.values()].map(encodeNetwork),
@@ -43,6 +54,7 @@ export function encodeSnapshot({ version, networks, nodes, tasks, vips, policies
     tasks: [...tasks.values()].map(encodeRunningTask),
     vips: [...vips.values()].map(encodeVip),
     policies: [...policies.values()].map(encodePolicy),
+    frameworks: [...(frameworks?.values() ?? [])].map(encodeFramework),
   }
 }
 
@@ -55,11 +67,22 @@ export function decodeSnapshot(proto: SnapshotProto): ClusterSnapshot {
     tasks: keyed(proto.tasks.map(decodeRunningTask), ({ id }) => id),
     vips: keyed(proto.vips.map(decodeVip), ({ name, framework }) => vipKey(name, framework)),
     policies: keyed(proto.policies.map(decodePolicy), ({ name }) => name),
+    ...(proto.frameworks.length === 0
+      ? {}
+      : { frameworks: keyed(proto.frameworks.map(decodeFramework), ({ id }) => id) }),
   }
 }
 
 /** A change as it travels. */
-export function encodeDelta({ version, networks, nodes, tasks, vips, policies }: SnapshotDelta): DeltaProto {
+export function encodeDelta({
+  version,
+  networks,
+  nodes,
+  tasks,
+  vips,
+  policies,
+  frameworks,
+}: SnapshotDelta): DeltaProto {
   return {
     version,
     networks: [...networks.upserts.values()].map(encodeNetwork),
@@ -72,6 +95,8 @@ export function encodeDelta({ version, networks, nodes, tasks, vips, policies }:
     removedTasks: [...tasks.removals],
     removedVips: [...vips.removals],
     removedPolicies: [...policies.removals],
+    frameworks: [...(frameworks?.upserts.values() ?? [])].map(encodeFramework),
+    removedFrameworks: [...(frameworks?.removals ?? [])],
   }
 }
 
@@ -81,7 +106,9 @@ export function decodeDelta(proto: DeltaProto): SnapshotDelta {
   const removedNodes = proto.removedNodes.map((name) => parsed(name, parseNodeName, 'removed_nodes'))
   const removedTasks = proto.removedTasks.map((id) => parsed(id, parseTaskId, 'removed_tasks'))
   const removedPolicies = proto.removedPolicies.map((name) => parsed(name, parsePolicyName, 'removed_policies'))
+  const removedFrameworks = proto.removedFrameworks.map((id) => parsed(id, parseFrameworkId, 'removed_frameworks'))
   const vips = keyed(proto.vips.map(decodeVip), ({ name, framework }) => vipKey(name, framework))
+  const frameworks = keyed(proto.frameworks.map(decodeFramework), ({ id }) => id)
   return {
     version: proto.version,
     networks: changes(
@@ -101,6 +128,7 @@ export function decodeDelta(proto: DeltaProto): SnapshotDelta {
       keyed(proto.policies.map(decodePolicy), ({ name }) => name),
       removedPolicies,
     ),
+    ...changedFrameworks(changes(frameworks, removedFrameworks)),
   }
 }
 
@@ -227,4 +255,17 @@ function encodeVip({ name, framework, addresses }: VipAddress): VipAddressProto 
 
 function decodeVip(proto: VipAddressProto): VipAddress {
   return { name: proto.name, framework: proto.framework, addresses: addresses(proto.addresses, 'vip.addresses') }
+}
+
+function encodeFramework({ id, name, addresses, port }: FrameworkPlace): FrameworkPlaceProto {
+  return { id, name, addresses: [...addresses], port: port ?? 0 }
+}
+
+function decodeFramework(proto: FrameworkPlaceProto): FrameworkPlace {
+  return {
+    id: parsed(proto.id, parseFrameworkId, 'framework.id'),
+    name: proto.name,
+    addresses: addresses(proto.addresses, 'framework.addresses'),
+    ...(proto.port === 0 ? {} : { port: proto.port }),
+  }
 }

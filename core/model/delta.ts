@@ -9,6 +9,7 @@ export function applyDelta(snapshot: ClusterSnapshot, delta: SnapshotDelta): Clu
     tasks: patch(snapshot.tasks, delta.tasks),
     vips: patch(snapshot.vips, delta.vips),
     policies: patch(snapshot.policies, delta.policies),
+    ...frameworks(patch(snapshot.frameworks ?? new Map(), delta.frameworks ?? noChange())),
   }
 }
 
@@ -23,6 +24,7 @@ export function mergeDeltas(first: SnapshotDelta, second: SnapshotDelta): Snapsh
     tasks: merge(first.tasks, second.tasks),
     vips: merge(first.vips, second.vips),
     policies: merge(first.policies, second.policies),
+    ...changedFrameworks(merge(first.frameworks ?? noChange(), second.frameworks ?? noChange())),
   }
 }
 
@@ -35,14 +37,30 @@ export function diffSnapshots(from: ClusterSnapshot, to: ClusterSnapshot): Snaps
     tasks: diff(from.tasks, to.tasks),
     vips: diff(from.vips, to.vips),
     policies: diff(from.policies, to.policies),
+    ...changedFrameworks(diff(from.frameworks ?? new Map(), to.frameworks ?? new Map())),
   }
 }
 
 /** True when it changes no entity. */
 export function isEmptyDelta(delta: SnapshotDelta): boolean {
-  return [delta.networks, delta.nodes, delta.tasks, delta.vips, delta.policies].every(
+  const { networks, nodes, tasks, vips, policies, frameworks = noChange() } = delta
+  return [networks, nodes, tasks, vips, policies, frameworks].every(
     ({ upserts, removals }) => upserts.size === 0 && removals.size === 0,
   )
+}
+
+/** The part of a delta that tells changes of frameworks: nothing when there are none. */
+export function changedFrameworks(delta: NonNullable<SnapshotDelta['frameworks']>): Pick<SnapshotDelta, 'frameworks'> {
+  return delta.upserts.size === 0 && delta.removals.size === 0 ? {} : { frameworks: delta }
+}
+
+function noChange<K, V>(): EntityDelta<K, V> {
+  return { upserts: new Map(), removals: new Set() }
+}
+
+/** None are as good as unknown. */
+function frameworks(places: NonNullable<ClusterSnapshot['frameworks']>): Pick<ClusterSnapshot, 'frameworks'> {
+  return places.size === 0 ? {} : { frameworks: places }
 }
 
 function patch<K, V>(map: ReadonlyMap<K, V>, { upserts, removals }: EntityDelta<K, V>): ReadonlyMap<K, V> {

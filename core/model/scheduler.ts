@@ -1,3 +1,4 @@
+import { type Ip } from '../base/ip.ts'
 import { type ExecutorInfo } from './executor.ts'
 import { type AgentId, type ExecutorId, type FrameworkId, type OfferId, type TaskId } from './ids.ts'
 import { type PersistentVolume, type Reservation } from './reservation.ts'
@@ -111,6 +112,8 @@ export interface SchedulerConnection {
 export interface SubscribeOptions {
   /** Roles in which nothing is offered until they are revived. */
   readonly suppressed?: readonly string[]
+  /** Where the subscription came from; absent: out of the master's own process. */
+  readonly from?: Ip
   /** The master ended the subscription, after its last event: torn down, refused, or another one took its place. */
   readonly onEnd?: () => void
 }

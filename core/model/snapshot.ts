@@ -1,5 +1,5 @@
 import { type Cidr, type Ip } from '../base/ip.ts'
-import { type AgentId, type Mac, type NetworkName, type NodeName, type TaskId } from './ids.ts'
+import { type AgentId, type FrameworkId, type Mac, type NetworkName, type NodeName, type TaskId } from './ids.ts'
 import { type Policy } from './policy.ts'
 import { type DiscoveryInfo, type NetworkInfo, type PortMapping } from './task.ts'
 import { type PortRange } from './resources.ts'
@@ -64,6 +64,15 @@ export interface VipAddress {
   readonly addresses: readonly Ip[]
 }
 
+/** Where a framework's scheduler runs. */
+export interface FrameworkPlace {
+  readonly id: FrameworkId
+  readonly name: string
+  readonly addresses: readonly Ip[]
+  /** Where it listens, when that is known. */
+  readonly port?: number
+}
+
 /**
  * All that a node must program, at one version. A change of anything makes a new version; versions only grow, also over
  * a change of leader.
@@ -77,6 +86,8 @@ export interface ClusterSnapshot {
   readonly vips: ReadonlyMap<string, VipAddress>
   /** By name. */
   readonly policies: ReadonlyMap<string, Policy>
+  /** Absent or empty: nothing is known of them, as before 0.3. */
+  readonly frameworks?: ReadonlyMap<FrameworkId, FrameworkPlace>
 }
 
 /** What changed between two snapshots. An upsert replaces the whole entity. */
@@ -87,6 +98,8 @@ export interface SnapshotDelta {
   readonly tasks: EntityDelta<TaskId, RunningTask>
   readonly vips: EntityDelta<string, VipAddress>
   readonly policies: EntityDelta<string, Policy>
+  /** Absent: none changed. */
+  readonly frameworks?: EntityDelta<FrameworkId, FrameworkPlace>
 }
 
 /** Changes of one kind of entity. */

@@ -43,7 +43,7 @@ export interface NamedCluster {
   readonly nodes: ReadonlyMap<string, NamedNode>
   readonly tasks: ReadonlyMap<string, NamedTask>
   readonly vips: ReadonlyMap<string, NamedVip>
-  /** Absent: nothing is known of them, and the built-in one runs on the leading master. */
+  /** Absent or empty: nothing is known of them, and the built-in one runs on the leading master. */
   readonly frameworks?: ReadonlyMap<string, NamedFramework>
 }
 

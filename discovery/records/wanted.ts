@@ -63,7 +63,7 @@ export function wantedOfAll(snapshot: NamedCluster, options: RecordOptions): Wan
 function generator(snapshot: NamedCluster, options: RecordOptions) {
   const { config, hash } = options
   // Where frameworks are known, each has records of its own.
-  const leaderAddress = snapshot.frameworks === undefined ? leaderOf(snapshot)?.underlay : undefined
+  const leaderAddress = knowsFrameworks(snapshot) ? undefined : leaderOf(snapshot)?.underlay
   const none: readonly Contribution[] = []
   return {
     network: (name: string) =>
@@ -98,14 +98,20 @@ function mastersDiffer(before: NamedNode | undefined, after: NamedNode | undefin
   return before?.underlay !== after.underlay || before.ports?.master !== after.ports?.master
 }
 
-/** Tasks whose node came, went or changed its address; all tasks when the leader moved. */
+/** Masters of before 0.3 tell none. */
+function knowsFrameworks({ frameworks }: NamedCluster): boolean {
+  return frameworks !== undefined && frameworks.size > 0
+}
+
+/** Tasks whose node came, went or changed its address; all that have their framework's records when these move. */
 function movedTasks({ previous, next, delta }: RecordChange): readonly string[] {
   const moved = new Set(
     keysOf(delta.nodes).filter((name) => previous.nodes.get(name)?.underlay !== next.nodes.get(name)?.underlay),
   )
-  const leaderMoved = leaderOf(previous)?.underlay !== leaderOf(next)?.underlay
-  if (moved.size === 0 && !leaderMoved) return []
-  return [...next.tasks].filter(([, { node }]) => leaderMoved || moved.has(node)).map(([key]) => key)
+  const host = (cluster: NamedCluster) => (knowsFrameworks(cluster) ? undefined : leaderOf(cluster)?.underlay)
+  const allMoved = host(previous) !== host(next)
+  if (moved.size === 0 && !allMoved) return []
+  return [...next.tasks].filter(([, { node }]) => allMoved || moved.has(node)).map(([key]) => key)
 }
 
 function byKey(list: readonly Contribution[]): ReadonlyMap<string, Contribution> {

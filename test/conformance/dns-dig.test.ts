@@ -87,7 +87,7 @@ const cases: readonly Case[] = [
   { ask: 'nope.thisdcos.global A', must: ['status: NXDOMAIN', 'thisdcos.global.%1%IN%SOA%ns.spartan.'] },
   { ask: '_leader._udp.mesos SRV', must: ['SRV%0 1 5050 leader.mesos.', 'leader.mesos.%5%IN%A%192.0.2.1'] },
   { ask: '_slave._tcp.mesos SRV', must: ['SRV%0 1 5051 slave.mesos.', 'ADDITIONAL: 4', '2001:db8::3'] },
-  { ask: '_framework._tcp.data.jobs.mesos SRV', must: ['SRV%0 1 5050 data.jobs.mesos.'] },
+  { ask: '_framework._tcp.marathon.mesos SRV', must: ['SRV%0 1 5050 marathon.mesos.'] },
   {
     ask: '_dns-query._liquor.store._udp.marathon.mesos SRV',
     must: ['SRV%0 1 53 liquor.store-7zffe-s0.marathon.mesos.'],

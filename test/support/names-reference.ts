@@ -52,8 +52,9 @@ export function referenceRecords(cluster: NamedCluster, options: ReferenceOption
       add(reversed(address), 'PTR', `${owner}.`)
     }
   }
-  for (const task of cluster.tasks.values())
-    taskRecords(task, { cluster, options, add, host, leader: leader?.underlay })
+  const ground = { cluster, options, add, host, leader: leader?.underlay }
+  frameworkRecords(ground)
+  for (const task of cluster.tasks.values()) taskRecords(task, ground)
   return [...lines].sort()
 }
 
@@ -75,6 +76,14 @@ interface Named extends Ground {
   readonly framework: string
 }
 
+function frameworkRecords({ cluster, options, add, host }: Ground): void {
+  for (const { name, addresses, port } of cluster.frameworks?.values() ?? []) {
+    const owner = `${domainOf(name, options)}.mesos`
+    for (const address of addresses) host(owner, address)
+    if (port !== undefined) add(`_framework._tcp.${owner}`, 'SRV', `0 1 ${port} ${owner}.`)
+  }
+}
+
 function taskRecords(task: NamedTask, ground: Ground): void {
   const { cluster, options, add, host, leader } = ground
   const node = cluster.nodes.get(task.node)?.underlay
@@ -93,7 +102,7 @@ function taskRecords(task: NamedTask, ground: Ground): void {
     hostPorts(named)
     discoveryPorts(named)
   }
-  if (leader !== undefined) {
+  if (leader !== undefined && (cluster.frameworks?.size ?? 0) === 0) {
     host(`${framework}.mesos`, leader)
     add(`_framework._tcp.${framework}.mesos`, 'SRV', `0 1 5050 ${framework}.mesos.`)
   }

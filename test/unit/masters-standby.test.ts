@@ -160,7 +160,7 @@ t.test('a standby serves nodes, sends agents and writes on, and takes over', asy
 })
 
 t.test('a leader whose term is over changes nothing', async (t) => {
-  const nothing = { version: 1, networks: [], nodes: [], tasks: [], vips: [], policies: [] }
+  const nothing = { version: 1, networks: [], nodes: [], tasks: [], vips: [], policies: [], frameworks: [] }
   const serve = { session: (call: { end(): void }) => call.end() }
   const grpc = await openGrpcServer(
     { ...serve, subscribe: (call) => void call.write({ body: { $case: 'full', value: nothing }, term: 1 }) },

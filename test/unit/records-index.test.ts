@@ -71,6 +71,30 @@ t.test('the exact records of a recorded cluster', async (t) => {
   }
 })
 
+t.test('where frameworks are known they are where they run, else with the leader', async (t) => {
+  const stage = open()
+  const { frameworks: _, ...unknown } = fixtureSnapshot()
+  const known = { ...fixtureSnapshot(), version: unknown.version + 1 }
+  const hosts = () =>
+    listing(stage).filter((line) => /^(_framework\S+|marathon.mesos.|data.jobs.mesos.) (A|SRV)/.test(line))
+  const withLeader = [
+    '_framework._tcp.data.jobs.mesos. SRV 0 1 5050 data.jobs.mesos.',
+    '_framework._tcp.marathon.mesos. SRV 0 1 5050 marathon.mesos.',
+    'data.jobs.mesos. A 192.0.2.1',
+    'marathon.mesos. A 192.0.2.1',
+  ]
+  const where = [withLeader[1], 'data.jobs.mesos. A 198.18.7.9', withLeader[3]]
+  await move(stage, emptySnapshot, unknown)
+  t.same(hosts(), withLeader, 'a master of before')
+  await move(stage, unknown, known)
+  t.same(hosts(), where)
+  await move(stage, known, { ...unknown, version: known.version + 1 })
+  t.same(hosts(), withLeader, 'and back')
+  const idle = { ...known, tasks: new Map() }
+  await move(stage, unknown, idle)
+  t.same(hosts(), where, 'also without tasks')
+})
+
 t.test('what may not be served is absent', async (t) => {
   const stage = open()
   await move(stage, emptySnapshot, fixtureSnapshot())
@@ -144,7 +168,7 @@ t.test('names appear in add, and vanish in remove', async (t) => {
 })
 
 t.test('tasks follow their node and the leader', async (t) => {
-  const first = fixtureSnapshot()
+  const { frameworks: _, ...first } = fixtureSnapshot() // with them, frameworks follow the leader by themselves
   const stage = open()
   await move(stage, emptySnapshot, first)
   const address = parseIp('192.0.2.77')

@@ -311,6 +311,8 @@ export interface Snapshot {
   tasks: RunningTask[];
   vips: VipAddress[];
   policies: Policy[];
+  /** none: not known */
+  frameworks: FrameworkPlace[];
 }
 
 export interface Delta {
@@ -325,6 +327,17 @@ export interface Delta {
   removedVips: string[];
   policies: Policy[];
   removedPolicies: string[];
+  frameworks: FrameworkPlace[];
+  removedFrameworks: string[];
+}
+
+/** Where a framework's scheduler runs. */
+export interface FrameworkPlace {
+  id: string;
+  name: string;
+  addresses: string[];
+  /** 0: not known */
+  port: number;
 }
 
 export interface Network {
@@ -2855,7 +2868,7 @@ export const RelayRefused: MessageFns<RelayRefused> = {
 };
 
 function createBaseSnapshot(): Snapshot {
-  return { version: 0, networks: [], nodes: [], tasks: [], vips: [], policies: [] };
+  return { version: 0, networks: [], nodes: [], tasks: [], vips: [], policies: [], frameworks: [] };
 }
 
 export const Snapshot: MessageFns<Snapshot> = {
@@ -2877,6 +2890,9 @@ export const Snapshot: MessageFns<Snapshot> = {
     }
     for (const v of message.policies) {
       Policy.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.frameworks) {
+      FrameworkPlace.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -2942,6 +2958,14 @@ export const Snapshot: MessageFns<Snapshot> = {
             message.policies.push(Policy.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.frameworks.push(FrameworkPlace.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2968,6 +2992,8 @@ function createBaseDelta(): Delta {
     removedVips: [],
     policies: [],
     removedPolicies: [],
+    frameworks: [],
+    removedFrameworks: [],
   };
 }
 
@@ -3005,6 +3031,12 @@ export const Delta: MessageFns<Delta> = {
     }
     for (const v of message.removedPolicies) {
       writer.uint32(90).string(v!);
+    }
+    for (const v of message.frameworks) {
+      FrameworkPlace.encode(v!, writer.uint32(98).fork()).join();
+    }
+    for (const v of message.removedFrameworks) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -3108,6 +3140,101 @@ export const Delta: MessageFns<Delta> = {
             }
 
             message.removedPolicies.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.frameworks.push(FrameworkPlace.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.removedFrameworks.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFrameworkPlace(): FrameworkPlace {
+  return { id: "", name: "", addresses: [], port: 0 };
+}
+
+export const FrameworkPlace: MessageFns<FrameworkPlace> = {
+  encode(message: FrameworkPlace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.addresses) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.port !== 0) {
+      writer.uint32(32).uint32(message.port);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FrameworkPlace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFrameworkPlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.addresses.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.port = reader.uint32();
             continue;
           }
         }

@@ -1,4 +1,5 @@
 import { errorMessage } from '../../base/errors.ts'
+import { type Ip } from '../../base/ip.ts'
 import {
   type FrameworkInfo,
   type SchedulerCall,
@@ -11,6 +12,7 @@ import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { forward } from '../tasks/tasks.ts'
 import { handleCall } from './calls.ts'
 import { decideFramework, disconnectFramework, enterFramework } from './lifecycle.ts'
+import { publishPlace } from './place.ts'
 import { offerInRoles } from './roles.ts'
 
 /** A subscription's own state. */
@@ -18,6 +20,7 @@ interface Connection {
   readonly emit: (event: SchedulerEvent) => void
   readonly end: () => void
   readonly suppressed: readonly string[]
+  readonly from: Ip | undefined
   /** Undefined until `subscribed` was sent: calls wait in `early`. */
   framework: FrameworkEntry | undefined
   early: SchedulerCall[]
@@ -46,6 +49,7 @@ function openConnection(onEvent: (event: SchedulerEvent) => void, options: Subsc
         options.onEnd?.()
       }),
     suppressed: options.suppressed ?? [],
+    from: options.from,
     framework: undefined,
     early: [],
     closed: false,
@@ -105,6 +109,8 @@ function enter(context: MasterContext, entry: FrameworkEntry, { info, connection
   entry.state = 'connected'
   entry.deliver = connection.emit
   entry.end = connection.end
+  entry.from = connection.from
+  publishPlace(context, entry)
   connection.framework = entry
   offerInRoles(context, entry, connection.suppressed)
   connection.emit({ kind: 'subscribed', frameworkId: id })

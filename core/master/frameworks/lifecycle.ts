@@ -4,6 +4,7 @@ import { type FrameworkInfo } from '../../model/scheduler.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { type Decide, type FrameworkRecord } from '../registry/state.ts'
 import { killTask } from '../tasks/tasks.ts'
+import { publishPlace } from './place.ts'
 import { offerInRoles } from './roles.ts'
 
 /** A framework of which no end is known gets this long to come back to a new master, whatever its failover timeout. */
@@ -23,6 +24,7 @@ export function recoverFramework(context: MasterContext, record: FrameworkRecord
     entry.state = 'removed'
     return
   }
+  publishPlace(context, entry)
   const goneForMs = disconnectedAtMs === undefined ? 0 : context.clock.nowMs() - disconnectedAtMs
   // It was connected when the master went: its time runs from now on, over any number of masters.
   if (disconnectedAtMs === undefined) save(context, { ...record, disconnectedAtMs: context.clock.nowMs() })
@@ -73,6 +75,7 @@ export function disconnectFramework(context: MasterContext, entry: FrameworkEntr
 export function teardown(context: MasterContext, entry: FrameworkEntry): void {
   entry.cancelFailover()
   entry.state = 'removed'
+  publishPlace(context, entry)
   entry.deliver = undefined
   entry.end?.()
   entry.end = undefined

@@ -2,6 +2,7 @@ import { errorMessage } from '../../base/errors.ts'
 import { type FrameworkInfo, type SchedulerCall } from '../../model/scheduler.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { decideFramework } from './lifecycle.ts'
+import { publishPlace } from './place.ts'
 import { offerInRoles } from './roles.ts'
 
 /**
@@ -25,6 +26,7 @@ export function updateFramework(
   const after = { ...info, id }
   const left = entry.info.roles.filter((role) => !after.roles.includes(role))
   entry.info = after
+  publishPlace(context, entry)
   offerInRoles(context, entry, suppressed)
   offers.rescindInRoles(id, left)
   offers.schedule()

@@ -1,11 +1,13 @@
-import { type NetworkName, type NodeName, type TaskId } from '../../model/ids.ts'
+import { type FrameworkId, type NetworkName, type NodeName, type TaskId } from '../../model/ids.ts'
 import {
   type ClusterSnapshot,
+  type FrameworkPlace,
   type Network,
   type Node,
   type RunningTask,
   type VipAddress,
 } from '../../model/snapshot.ts'
+import { changedFrameworks } from '../../model/delta.ts'
 import { type Policy } from '../../model/policy.ts'
 import { type Editor, openEditor } from './editor.ts'
 import { openFeed, type SnapshotFeed } from './feed.ts'
@@ -18,6 +20,7 @@ export interface SnapshotKeeper extends Omit<SnapshotFeed, 'publish'> {
   readonly tasks: Editor<TaskId, RunningTask>
   readonly vips: Editor<string, VipAddress>
   readonly policies: Editor<string, Policy>
+  readonly frameworks: Editor<FrameworkId, FrameworkPlace>
   /** The published version. */
   version(): number
   /** A view, not a copy: it goes on changing. */
@@ -46,14 +49,15 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
   const tasks = openEditor<TaskId, RunningTask>([], edited)
   const vips = openEditor<string, VipAddress>([], edited)
   const policies = openEditor<string, Policy>([], edited)
-  const tables = { networks, nodes, tasks, vips, policies }
+  const frameworks = openEditor<FrameworkId, FrameworkPlace>([], edited)
+  const tables = { networks, nodes, tasks, vips, policies, frameworks }
   const flush = () => {
     if (!dirty) return versions.current()
     const version = versions.next()
     if (version === undefined) return versions.current() // stays dirty; flushed again when versions are available
     dirty = false
     const changes = { networks: networks.take(), nodes: nodes.take(), tasks: tasks.take(), vips: vips.take() }
-    feed.publish({ version, ...changes, policies: policies.take() })
+    feed.publish({ version, ...changes, policies: policies.take(), ...changedFrameworks(frameworks.take()) })
     return version
   }
   const snapshotSize = () => Object.values(tables).reduce((sum, { values }) => sum + values.size, 0)
@@ -68,6 +72,7 @@ export function openKeeper({ versions, soon }: KeeperOptions): SnapshotKeeper {
       tasks: tasks.values,
       vips: vips.values,
       policies: policies.values,
+      ...(frameworks.values.size === 0 ? {} : { frameworks: frameworks.values }),
     }),
     flush,
     subscribe: (resumeAfter, send) => {

@@ -1,6 +1,6 @@
 import { type IpFamily, ipFamily } from '../../base/ip.ts'
-import { type NodeName, type TaskId } from '../../model/ids.ts'
-import { type Node, type RunningTask } from '../../model/snapshot.ts'
+import { type FrameworkId, type NodeName, type TaskId } from '../../model/ids.ts'
+import { type FrameworkPlace, type Node, type RunningTask } from '../../model/snapshot.ts'
 import { taskVipKeys } from '../../model/task-vips.ts'
 import { type NodeRecord, type RegistryChange, type VipRecord } from '../registry/state.ts'
 import { masterRole } from '../standby/role.ts'
@@ -13,6 +13,8 @@ export interface Publisher {
   registry(change: RegistryChange): void
   /** A task that runs, or undefined when it does not (any more). */
   task(id: TaskId, task: RunningTask | undefined): void
+  /** Where a framework runs, or undefined when it is torn down or that is not known. */
+  framework(id: FrameworkId, place: FrameworkPlace | undefined): void
   /** True when a task of the snapshot is behind the VIP. */
   isVipInUse(key: string): boolean
 }
@@ -59,6 +61,7 @@ export function openPublisher(
       use(id, task)
       setOrDelete(keeper.tasks, id, task)
     },
+    framework: (id, place) => setOrDelete(keeper.frameworks, id, place),
     isVipInUse: (key) => users.has(key),
   }
 }

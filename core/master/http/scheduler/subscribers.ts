@@ -1,4 +1,5 @@
 import { type ServerResponse } from 'node:http'
+import { type Ip, parseIp } from '../../../base/ip.ts'
 import { type AgentId, type FrameworkId } from '../../../model/ids.ts'
 import {
   type FrameworkInfo,
@@ -110,7 +111,17 @@ function subscribe(
     const now = frameworkId && context.frameworks.get(frameworkId)?.info
     stream.send(formatEvent(event, { ...about, capabilities: (now ?? framework).capabilities }))
   }
-  connection = driver.subscribe(framework, onEvent, { suppressed, onEnd: () => stream.end() })
+  connection = driver.subscribe(framework, onEvent, {
+    suppressed,
+    ...clientOf(response),
+    onEnd: () => stream.end(),
+  })
+}
+
+/** IPv4 clients of an IPv6 socket come as `::ffff:a.b.c.d`. RFC 4291 §2.5.5.2. */
+function clientOf({ socket }: ServerResponse): { readonly from?: Ip } {
+  const text = socket?.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, '').replace(/%.*/, '')
+  return text === undefined ? {} : { from: parseIp(text) }
 }
 
 function end(stream: RecordStream, message: string): void {
