@@ -167,7 +167,13 @@ function assemble(
     },
     publish: () => parts.keeper.flush(),
     progress,
-    send: (taskId, graceMs) => sendKill({ tasks: parts.tasks, agents }, taskId, graceMs),
+    send: (taskId, graceMs) => {
+      const task = parts.tasks.get(taskId)
+      if (task?.killing !== undefined) {
+        parts.tasks.set({ ...task, killing: { ...task.killing, toldMs: clock.nowMs() } })
+      }
+      sendKill({ tasks: parts.tasks, agents }, taskId, graceMs)
+    },
     ...{ clock, log: options.log },
   })
   const context: MasterContext = {

@@ -6,6 +6,7 @@ import { hasInetTables, hasIpvs } from '../support/ipvs/kernel.ts'
 import { startTestCluster } from '../support/local-cluster.ts'
 import { repeatedly, repetitions } from '../support/repeat.ts'
 import { damageSuite } from '../support/vips/damage.ts'
+import { drainTimeSuite } from '../support/vips/drain-time.ts'
 import { killSuite } from '../support/vips/kills.ts'
 import { nodeLossSuite } from '../support/vips/node-loss.ts'
 import { rollingSuite } from '../support/vips/rolling.ts'
@@ -28,6 +29,7 @@ else if (hasIpvs()) {
     const loss = { lost: 'agent2', watchers: ['agent1', 'master1'], perSecond: pressure.perSecond * 2 }
     await repeatedly(t, 'every backend is replaced under load', { suite: (t) => rollingSuite(t, cluster, pressure) })
     await repeatedly(t, 'node daemons are killed ten times under load', { suite: (t) => killSuite(t, cluster) })
+    await t.test('a drain time of its own', (t) => drainTimeSuite(t, cluster))
     await repeatedly(t, 'objects are deleted by hand under load', { suite: (t) => damageSuite(t, cluster, 20) })
     await repeatedly(t, 'a node is lost', { suite: (t) => nodeLossSuite(t, cluster, loss) })
   })

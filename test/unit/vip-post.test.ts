@@ -78,6 +78,12 @@ const refused: readonly (readonly [string, object, string, RegExp])[] = [
     path.replace('VIP_0', 'lb-scheduler'),
     /none of/,
   ],
+  ...['-1', '1.5', '3601', '30s', ''].map((text): (typeof refused)[number] => [
+    `a drain time of "${text}"`,
+    onPort('/web:80', { 'lb-drain-seconds': text }),
+    path.replace('VIP_0', 'lb-drain-seconds'),
+    /whole number of seconds/,
+  ]),
   ['a label of the app without protocol', onApp('VIP_PORT0', '/w:80'), '/labels(VIP_PORT0)', /tcp:\/\//],
   ['a port that is not there', onApp('VIP_PORT1', 'tcp://w:80'), '/labels(VIP_PORT1)', /has 1 ports/],
   ['a protocol of no such port', onApp('VIP_PORT0', 'udp://w:80'), '/labels(VIP_PORT0)', /is tcp, not udp/],

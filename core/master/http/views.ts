@@ -52,11 +52,7 @@ export function taskView(context: MasterContext, task: MasterTask) {
     agentId: info.agentId,
     state: running?.state ?? status.state,
     killing: killing !== undefined,
-    // At the latest: the grace begins when the nodes have turned away from the task, and its drain time is over.
-    endsByMs:
-      killing?.sinceMs === undefined
-        ? undefined
-        : killing.sinceMs + context.drains.longestMs(vipLabels(task)) + killing.graceMs,
+    endsByMs: endsByMs(context, task),
     health: running?.health,
     reason: status.reason,
     message: status.message,
@@ -65,6 +61,13 @@ export function taskView(context: MasterContext, task: MasterTask) {
     resources: info.resources,
     portMappings: info.networks.flatMap(({ portMappings }) => portMappings),
   }
+}
+
+/** When it ends at the latest: its grace begins when the nodes have turned away from it and its drain time is over. */
+function endsByMs({ drains }: MasterContext, task: MasterTask): number | undefined {
+  const { graceMs, sinceMs, toldMs } = task.killing ?? { graceMs: 0 }
+  if (toldMs !== undefined) return toldMs + graceMs
+  return sinceMs === undefined ? undefined : sinceMs + drains.longestMs(vipLabels(task)) + graceMs
 }
 
 /** A network, and each node's part of it; `usage` where the node has told it. */

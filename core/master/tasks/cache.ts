@@ -8,7 +8,7 @@ import { type MasterTask } from './state.ts'
 const schema = z.object({
   task: z.base64(),
   role: z.string(),
-  killing: z.object({ graceMs: z.number(), sinceMs: z.number().optional() }).optional(),
+  killing: z.object({ graceMs: z.number(), sinceMs: z.number().optional(), toldMs: z.number().optional() }).optional(),
   unacknowledged: z.base64().optional(),
 })
 

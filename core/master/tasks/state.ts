@@ -12,8 +12,12 @@ export interface MasterTask {
   readonly role: string
   /** The latest that was heard. */
   readonly status: TaskStatus
-  /** Set once somebody asked for its end. */
-  readonly killing?: { readonly graceMs: number; readonly sinceMs?: number | undefined }
+  /** Set once somebody asked for its end. `toldMs`: when its agent was told, after it had drained. */
+  readonly killing?: {
+    readonly graceMs: number
+    readonly sinceMs?: number | undefined
+    readonly toldMs?: number | undefined
+  }
   /** The latest update that its framework has not acknowledged: sent again when it subscribes. */
   readonly unacknowledged?: TaskStatus
 }
