@@ -27,16 +27,6 @@ export function lowestFreeSubnet(range: Cidr, length: number, taken: Iterable<Ci
   return index === undefined ? undefined : cidrSubnet(range, length, BigInt(index))
 }
 
-/** The lowest host address of `range` that is not taken; its first and last address are no host's. */
-export function lowestFreeAddress(range: Cidr, taken: ReadonlySet<Ip>): Ip | undefined {
-  const last = cidrSize(range) - 1n
-  for (let index = 1n; index < last; index++) {
-    const address = cidrNth(range, index)
-    if (!taken.has(address)) return address
-  }
-  return undefined
-}
-
 /**
  * MAC of a VTEP: the OUI 70:b3:d5 and the low 24 bits of its address (44.128.0.1 → 70:b3:d5:80:00:01).
  * Source: reference/overlay.md.

@@ -4,7 +4,8 @@ import { type Cidr, type Ip } from '../../base/ip.ts'
 import { type NodeName } from '../../model/ids.ts'
 import { type Network, type NodeSubnet } from '../../model/snapshot.ts'
 import { type Decide, type NodeRecord, type RegistryState } from '../registry/state.ts'
-import { lowestFreeAddress, lowestFreeSubnet, vtepMac } from './allocate.ts'
+import { lowestFreeSubnet, vtepMac } from './allocate.ts'
+import { indexNodes, type NodeIndex } from './node-index.ts'
 import { type Profile } from './profile.ts'
 
 /** A machine, as its agent or node daemon introduces it. */
@@ -33,13 +34,13 @@ export function admitNode(profile: Profile, state: RegistryState, wish: NodeWish
   const daemon = wish.by === 'daemon' || (known?.daemon ?? false)
   if (known !== undefined && known.underlay === wish.underlay)
     return known.daemon === daemon ? undefined : { ...known, daemon }
-  validateUnderlay(profile, state, wish)
+  const index = state.nodeIndex ?? indexNodes(state.nodes.values())
+  validateUnderlay(profile, { ...state, nodeIndex: index }, wish)
   if (known !== undefined) return { ...known, underlay: wish.underlay, daemon }
-  const nodes = [...state.nodes.values()]
-  const vteps = profile.vteps.map((range) => freeVtep(range, nodes))
+  const vteps = profile.vteps.map((range) => freeVtep(range, index))
   const [first] = vteps
   if (first === undefined) throw new AppError('ERR_MASTER_VTEPS_EXHAUSTED', 'the profile has no range for VTEPs')
-  const shares = [...state.networks.values()].map((network) => nodeSubnets(profile, network, nodes))
+  const shares = [...state.networks.values()].map((network) => freeShare(profile, network, index))
   return {
     name: wish.name,
     underlay: wish.underlay,
@@ -47,6 +48,14 @@ export function admitNode(profile: Profile, state: RegistryState, wish: NodeWish
     subnets: shares.filter((share) => share !== undefined),
     daemon,
   }
+}
+
+/** The same as {@link nodeSubnets}, by an index. */
+function freeShare(profile: Profile, network: Network, index: NodeIndex): NodeSubnet | undefined {
+  const bitsOf = (range: Cidr) => profile.nodeBits[cidrParts(range).family]
+  const given = network.subnets.map((range) => index.freeSubnet(range, bitsOf(range)))
+  const subnets = given.filter((subnet) => subnet !== undefined)
+  return subnets.length === given.length ? { network: network.name, subnets } : undefined
 }
 
 /** The lowest free part of a network for one more node; undefined when a prefix of it has none left. */
@@ -90,8 +99,8 @@ export function decideFillShares(profile: Profile): Decide {
   }
 }
 
-function freeVtep(range: Cidr, nodes: readonly NodeRecord[]): Ip {
-  const address = lowestFreeAddress(range, new Set(nodes.flatMap(({ vtep }) => vtep.addresses)))
+function freeVtep(range: Cidr, index: NodeIndex): Ip {
+  const address = index.freeVtep(range)
   if (address === undefined) {
     throw new AppError(
       'ERR_MASTER_VTEPS_EXHAUSTED',
@@ -102,14 +111,10 @@ function freeVtep(range: Cidr, nodes: readonly NodeRecord[]): Ip {
 }
 
 function validateUnderlay(profile: Profile, state: RegistryState, { name, underlay }: NodeWish): void {
-  for (const node of state.nodes.values()) {
-    if (node.underlay === underlay && node.name !== name) {
-      const advice = `give each machine its own, or remove that node`
-      throw new AppError(
-        'ERR_MASTER_NODE_ADDRESS',
-        `${underlay} is the underlay address of node "${node.name}": ${advice}`,
-      )
-    }
+  const other = state.nodeIndex?.ofUnderlay(underlay)
+  if (other !== undefined && other !== name) {
+    const advice = `give each machine its own, or remove that node`
+    throw new AppError('ERR_MASTER_NODE_ADDRESS', `${underlay} is the underlay address of node "${other}": ${advice}`)
   }
   const ranges = [...profile.vips, ...profile.vteps, ...[...state.networks.values()].flatMap(({ subnets }) => subnets)]
   const clash = ranges.find((range) => cidrContains(range, underlay))

@@ -1,6 +1,7 @@
 import { type Store, type StoreWrite } from '../../store/store.ts'
+import { indexNodes, type KeptNodeIndex } from '../networks/node-index.ts'
 import { registryParsers } from './schema.ts'
-import { type Decide, isEmptyChange, type RegistryChange, type RegistryState } from './state.ts'
+import { type Decide, isEmptyChange, type RegistryChange, type RegistryState, type RegistryTables } from './state.ts'
 
 /** The durable part of a master's knowledge, written before anything is done because of it. */
 export interface Registrar {
@@ -22,7 +23,7 @@ export interface RegistrarOptions {
   readonly onCommit: (change: RegistryChange) => void
 }
 
-type MutableState = { readonly [Name in keyof RegistryState]: Map<string, unknown> }
+type MutableState = { readonly [Name in keyof RegistryTables]: Map<string, unknown> }
 type Undo = () => void
 
 interface Job {
@@ -69,7 +70,9 @@ export function openRegistrar(initial: RegistryState, options: RegistrarOptions)
     quotas: new Map(initial.quotas),
     gone: new Map(initial.gone),
   }
-  const state = tables as unknown as RegistryState // the same maps, through the eyes of readers
+  const nodeIndex = indexNodes(initial.nodes.values())
+  const maps = tables as unknown as RegistryTables // the same maps, through the eyes of readers
+  const state: RegistryState = { ...maps, nodeIndex }
   let queue: Job[] = []
   let writing = false
   const writeQueue = async () => {
@@ -77,7 +80,7 @@ export function openRegistrar(initial: RegistryState, options: RegistrarOptions)
     while (queue.length > 0) {
       const jobs = queue
       queue = []
-      await writeJobs(jobs, { tables, state, options })
+      await writeJobs(jobs, { tables, state, nodeIndex, options })
     }
     writing = false
   }
@@ -92,18 +95,20 @@ export function openRegistrar(initial: RegistryState, options: RegistrarOptions)
 interface Context {
   readonly tables: MutableState
   readonly state: RegistryState
+  readonly nodeIndex: KeptNodeIndex
   readonly options: RegistrarOptions
 }
 
 /** Decides all of `jobs`, each on top of the one before, and writes them as one. */
-async function writeJobs(jobs: readonly Job[], { tables, state, options }: Context): Promise<void> {
+async function writeJobs(jobs: readonly Job[], context: Context): Promise<void> {
+  const { tables, state, options } = context
   const undo: Undo[] = []
   const writes = new Map<string, StoreWrite>()
   const decided: { readonly job: Job; readonly change: RegistryChange }[] = []
   for (const job of jobs) {
     try {
       const change = job.decide(state)
-      undo.push(...enter(tables, change, writes))
+      undo.push(...followNodes(context, change), ...enter(tables, change, writes))
       decided.push({ job, change })
     } catch (error) {
       job.reject(error)
@@ -133,6 +138,15 @@ function enter(tables: MutableState, change: RegistryChange, writes: Map<string,
       writes.set(path, { key: path, value: value === undefined ? undefined : JSON.stringify(value) })
       return () => set(table, key, before)
     })
+  })
+}
+
+/** Before the tables change: the index needs what was there. */
+function followNodes({ state, nodeIndex }: Context, { nodes }: RegistryChange): readonly Undo[] {
+  return [...(nodes ?? [])].map(([name, after]) => {
+    const before = state.nodes.get(name)
+    nodeIndex.change(before, after)
+    return () => nodeIndex.change(after, before)
   })
 }
 

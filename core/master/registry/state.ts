@@ -6,6 +6,7 @@ import { type Resources } from '../../model/resources.ts'
 import { type FrameworkInfo } from '../../model/scheduler.ts'
 import { type Network, type NodeSubnet, type VipAddress } from '../../model/snapshot.ts'
 import { type QuotaLimits } from '../allocator/quota.ts'
+import { type NodeIndex } from '../networks/node-index.ts'
 
 /** An admitted agent. */
 export interface AgentRecord {
@@ -96,7 +97,7 @@ export interface QuotaRecord {
 }
 
 /** All that a master keeps and can't learn again from agents. */
-export interface RegistryState {
+export interface RegistryTables {
   readonly agents: ReadonlyMap<AgentId, AgentRecord>
   readonly frameworks: ReadonlyMap<FrameworkId, FrameworkRecord>
   readonly networks: ReadonlyMap<NetworkName, Network>
@@ -112,12 +113,18 @@ export interface RegistryState {
   readonly gone: ReadonlyMap<AgentId, GoneRecord>
 }
 
+/** What decisions are made on. */
+export interface RegistryState extends RegistryTables {
+  /** Follows `nodes`; absent: it is made when needed, by a look at each node. */
+  readonly nodeIndex?: NodeIndex
+}
+
 /** Values to be set; undefined removes. */
 export type TableChange<Table> =
   Table extends ReadonlyMap<infer Key, infer Value> ? ReadonlyMap<Key, Value | undefined> : never
 
 /** What a decision changes. */
-export type RegistryChange = { readonly [Name in keyof RegistryState]?: TableChange<RegistryState[Name]> }
+export type RegistryChange = { readonly [Name in keyof RegistryTables]?: TableChange<RegistryTables[Name]> }
 
 /** A pure decision on the registry. It throws when it refuses. */
 export type Decide = (state: RegistryState) => RegistryChange
