@@ -14,6 +14,7 @@ import { cgroupParent, openCgroups } from './containerizer/cgroup.ts'
 import { chooseRuntime } from './containerizer/choose.ts'
 import { prepareHostView } from './containerizer/host-view.ts'
 import { openOciContainerizer } from './containerizer/oci.ts'
+import { openProvisions } from './containerizer/open-provisions.ts'
 import { openIdentity } from './identity.ts'
 import { type MasterSession } from './messages.ts'
 import { openContainerNetwork } from './network.ts'
@@ -27,6 +28,7 @@ async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: L
   const host = prepareHostView(paths.rootfs, [paths.root, ...flags.hidden])
   const cgroups = openCgroups(cgroupParent(flags.nodeName, paths.root))
   const runtime = await chooseRuntime({ paths, host, cgroups })
+  const provisions = openProvisions({ ...at, paths, host, clock: systemClock }, flags, at)
   const agent = new Agent({
     ...at,
     paths,
@@ -49,7 +51,7 @@ async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: L
       namespaces: { create: createNetns, remove: deleteNetns, exists: isNetns },
     }),
     openContainerizer: (onExit) =>
-      openOciContainerizer({ ...at, paths, runtime, host, cgroups, onExit, clock: systemClock }),
+      openOciContainerizer({ ...at, ...provisions, runtime, cgroups, onExit, clock: systemClock }),
   })
   await agent.recover()
   at.log.info({ runtime: runtime.name, limits: runtime.limits, node: flags.nodeName }, 'agent ready')

@@ -4,10 +4,12 @@ import { type Ip, parseIp } from '../base/ip.ts'
 import { type LogLevel } from '../base/log.ts'
 import { type NodeName, parseNodeName } from '../model/ids.ts'
 import { parseRole } from '../model/role.ts'
+import { type ProvisionFlags } from './containerizer/open-provisions.ts'
+import { type HostVolumeRoot } from './containerizer/volumes.ts'
 import { type OwnResources, pairs, parseOwnResources } from './resource-flags.ts'
 
 /** What an agent is started with. */
-export interface AgentFlags extends OwnResources {
+export interface AgentFlags extends OwnResources, ProvisionFlags {
   readonly stateDir: string
   readonly nodeName: NodeName
   readonly underlay: Ip
@@ -45,6 +47,9 @@ export function parseAgentFlags(argv: readonly string[]): AgentFlags {
     cniConfDir: need('cni-conf-dir'),
     dns: (values.dns ?? '').split(',').flatMap((text) => (text === '' ? [] : [parseOption('dns', text, parseIp)])),
     hidden: (values.hide ?? []).map((path) => absolute('hide', path)),
+    insecureRegistries: (values['insecure-registry'] ?? []).map(parseRegistry),
+    hostVolumes: (values['host-volume'] ?? []).map(parseHostVolume),
+    imageDiskMb: parseOption('image-disk-mb', values['image-disk-mb'] ?? '20480', parseMegabytes),
     logLevel: parseLogLevel(values['log-level'] ?? 'info'),
   }
 }
@@ -69,6 +74,9 @@ function readFlags(argv: readonly string[]) {
       'cni-conf-dir': text,
       dns: text,
       hide: { type: 'string', multiple: true },
+      'insecure-registry': { type: 'string', multiple: true },
+      'host-volume': { type: 'string', multiple: true },
+      'image-disk-mb': text,
       'log-level': text,
     } as const
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values
@@ -88,6 +96,22 @@ function parseOption<T>(name: string, text: string, parse: (text: string) => T):
 function absolute(name: string, path: string): string {
   if (path.startsWith('/')) return path.length > 1 ? path.replace(/\/+$/, '') : path
   throw new AppError('ERR_AGENT_OPTION', `--${name} "${path}" must be an absolute path`)
+}
+
+/** `PATH` or `PATH:ro`. */
+function parseHostVolume(text: string): HostVolumeRoot {
+  const readOnly = text.endsWith(':ro')
+  return { path: absolute('host-volume', readOnly ? text.slice(0, -3) : text), mode: readOnly ? 'ro' : 'rw' }
+}
+
+function parseRegistry(text: string): string {
+  if (/^[\w.-]+(:\d{1,5})?$/.test(text)) return text
+  throw new AppError('ERR_AGENT_OPTION', `--insecure-registry "${text}" must be HOST or HOST:PORT`)
+}
+
+function parseMegabytes(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new AppError('ERR_AGENT_OPTION', `"${text}" must be a whole number of megabytes`)
 }
 
 function parseMaster(text: string): string {

@@ -21,6 +21,12 @@ export interface AgentPaths {
   readonly reservations: string
   /** Directories of persistent volumes: `roles/ROLE/ID`. */
   readonly volumes: string
+  /** Unpacked images, each by its digest: lower layers of containers. */
+  readonly images: string
+  /** Files that were fetched with `cache`. */
+  readonly fetched: string
+  /** Files on their way into sandboxes, by container id; users may pass through it. */
+  readonly fetching: string
 }
 
 /** Paths of one container. */
@@ -37,6 +43,11 @@ export interface ContainerPaths {
   readonly runtimeLog: string
   readonly sandbox: string
   readonly netns: string
+  /** Names the image that is its lower layer, so that the image stays. */
+  readonly image: string
+  /** Its root file system while it runs, seen by it alone; and what it wrote there. */
+  readonly rootfs: string
+  readonly upper: string
 }
 
 /** The layout below a state directory. */
@@ -52,6 +63,9 @@ export function agentPaths(stateDir: string): AgentPaths {
     sandboxes: join(stateDir, 'sandboxes'),
     reservations: join(stateDir, 'reservations'),
     volumes: join(stateDir, 'volumes'),
+    images: join(stateDir, 'images'),
+    fetched: join(stateDir, 'fetched'),
+    fetching: join(stateDir, 'fetching'),
   }
 }
 
@@ -70,5 +84,8 @@ export function containerPaths(paths: AgentPaths, containerId: string): Containe
     runtimeLog: join(root, 'runtime.log'),
     sandbox: join(paths.sandboxes, containerId),
     netns: join(paths.netns, containerId),
+    image: join(root, 'image'),
+    rootfs: join(root, 'rootfs'),
+    upper: join(root, 'upper'),
   }
 }

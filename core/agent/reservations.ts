@@ -56,6 +56,7 @@ export function volumePath(volumes: string, role: string, id: string): string {
 
 /** A volume of a task: where it is, and where the task sees it. */
 export interface TaskVolume {
+  readonly id: string
   readonly source: string
   /** Relative to the sandbox, or absolute. */
   readonly containerPath: string
@@ -71,7 +72,7 @@ export function taskVolumes(volumes: string, { reserved = [] }: Pick<TaskInfo, '
     const source = volumePath(volumes, role, id)
     const problem = volumeProblem(volume) ?? (existsSync(source) ? undefined : `volume "${id}" is not on this agent`)
     if (problem !== undefined) throw new AppError('ERR_AGENT_VOLUME', problem)
-    return { source, containerPath }
+    return { id, source, containerPath }
   })
 }
 

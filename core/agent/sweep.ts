@@ -7,6 +7,7 @@ import { cgroupSuffix, findTopGroups, openCgroups, removeTopGroup } from './cont
 import { readChoice } from './containerizer/choose.ts'
 import { isSupervisor, readSupervisors } from './containerizer/events.ts'
 import { destroyContainer } from './containerizer/oci.ts'
+import { secretsRoot } from './containerizer/volumes.ts'
 import { type AgentPaths, agentPaths } from './paths.ts'
 
 /** How long supervisors of removed containers may take to end. */
@@ -26,9 +27,10 @@ export async function removeEverything(stateDir: string): Promise<void> {
     () => removeContainers(paths, groups[0] ?? `weft-${cgroupSuffix(root)}`),
     ...groups.map((name) => () => removeTopGroup(name)),
     ...mountsBelow(root).map((path) => () => unmount(path)),
-    ...['containers', 'events', 'runtime', 'netns', 'rootfs', 'trial'].map((name) => async () => {
+    ...['containers', 'events', 'runtime', 'netns', 'rootfs', 'trial', 'fetching'].map((name) => async () => {
       rmSync(join(root, name), { recursive: true, force: true })
     }),
+    async () => rmSync(secretsRoot(paths), { recursive: true, force: true }),
   ]
   const failures: unknown[] = []
   for (const step of steps) await step().catch((error: unknown) => failures.push(error))

@@ -7,6 +7,7 @@ import { cgroupParent, openCgroups } from '../../core/agent/containerizer/cgroup
 import { chooseRuntime } from '../../core/agent/containerizer/choose.ts'
 import { type ContainerExit, type Containerizer } from '../../core/agent/containerizer/containerizer.ts'
 import { prepareHostView } from '../../core/agent/containerizer/host-view.ts'
+import { openProvisions } from '../../core/agent/containerizer/open-provisions.ts'
 import { openOciContainerizer } from '../../core/agent/containerizer/oci.ts'
 import { agentPaths } from '../../core/agent/paths.ts'
 import { removeEverything } from '../../core/agent/sweep.ts'
@@ -46,7 +47,10 @@ async function openReal(onExit: (exit: ContainerExit) => void, clock: Clock = sy
   const cgroups = openCgroups(cgroupParent('test', dir))
   const runtime = await chooseRuntime({ paths, host, cgroups })
   const ending = new AbortController()
-  const options = { paths, host, cgroups, runtime, onExit, clock, log: silentLog, signal: ending.signal }
+  const flags = { insecureRegistries: [], hostVolumes: [], imageDiskMb: 1000 }
+  const at = { paths, host, clock, log: silentLog }
+  const provisions = openProvisions(at, flags, ending)
+  const options = { ...at, ...provisions, cgroups, runtime, onExit, signal: ending.signal }
   const close = async () => {
     ending.abort()
     await removeEverything(dir)

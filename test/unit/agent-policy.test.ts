@@ -29,6 +29,7 @@ const input: SpecInput = {
     command: { shell: true, value: 'serve', arguments: [], env: { A: '1', MESOS_TASK_ID: 'forged' } },
   }),
   host: { ...host, hidden: ['/var/lib/weft', '/tmp/elsewhere'] },
+  user: { uid: 0, gid: 0 },
   rootfs: '/state/rootfs',
   sandbox: '/state/sandboxes/web-1234',
   hostname: 'web-1234',
@@ -46,8 +47,8 @@ t.test('OCI configuration', async (t) => {
   t.ok(process.env.includes('MESOS_CONTAINER_IP=10.80.0.5'))
   t.same(root, { path: '/state/rootfs', readonly: true })
   const at = (path: string) => mounts.findIndex(({ destination }) => destination === path)
-  t.match(mounts[at('/usr')], { source: '/usr', options: ['bind', 'ro', 'nosuid', 'private'] })
-  t.match(mounts[at('/mnt/mesos/sandbox')], { source: input.sandbox, options: ['bind', 'rw', 'nosuid', 'private'] })
+  t.match(mounts[at('/usr')], { source: '/usr', options: ['bind', 'ro', 'nosuid', 'nodev', 'private'] })
+  t.match(mounts[at('/mnt/mesos/sandbox')], { source: input.sandbox, options: ['bind', 'rw', 'nosuid', 'nodev', 'private'] })
   t.ok(at('/etc/hosts') > at('/etc') && at('/var/lib/weft') > at('/var'), 'a mount point is there before its mount')
   t.equal(at('/tmp/elsewhere'), -1, 'what is not seen needs no cover')
   t.match(linux, {

@@ -75,6 +75,7 @@ async function tryRuntime(choice: RuntimeChoice, { paths, host, cgroups }: Trial
       frameworkId: parseFrameworkId('weft'),
       info: trialTask,
       host,
+      user: { uid: 0, gid: 0 },
       rootfs: paths.rootfs,
       sandbox: join(root, 'sandbox'),
       hostname: 'weft',

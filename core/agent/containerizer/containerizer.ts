@@ -17,6 +17,12 @@ export interface ContainerRequest {
     | { readonly kind: 'own'; readonly netns: string; readonly addresses: readonly Ip[]; readonly dns?: CniDns }
 }
 
+/** What a container is prepared from: all but its network, which is not there yet. */
+export type PrepareRequest = Omit<ContainerRequest, 'network'> & {
+  /** It will be on networks of its own: where their namespace will be pinned. */
+  readonly netns?: string
+}
+
 /** A container that runs. */
 export interface RunningContainer {
   /** Its init process, in the process ids of the agent. */
@@ -43,6 +49,14 @@ export type ContainerFinding =
  * after `launch` has resolved or `recover` has returned.
  */
 export interface Containerizer {
+  /**
+   * Gets what the container needs and what may take long: image, fetched files. Call it before networks are attached; a
+   * launch without it does the same. @throws ERR_AGENT_IMAGE, ERR_AGENT_FETCH, … ; `remove` undoes it
+   */
+  prepare?(
+    request: PrepareRequest,
+    options: { readonly signal: AbortSignal; readonly onProgress: (message: string) => void },
+  ): Promise<void>
   /** Resolves when the task's process runs. @throws ERR_AGENT_CONTAINER and leaves nothing behind but the sandbox */
   launch(request: ContainerRequest, options: { readonly signal: AbortSignal }): Promise<RunningContainer>
   /** `TERM` reaches every process of the container, `KILL` ends all of them. Nothing happens when it has ended. */
@@ -51,6 +65,8 @@ export interface Containerizer {
   recover(containerIds: readonly string[]): Promise<ReadonlyMap<string, ContainerFinding>>
   /** Runs a command inside. @returns its exit status @throws AbortError after killing it */
   exec(containerId: string, argv: readonly string[], options: { readonly signal: AbortSignal }): Promise<number>
+  /** Octets of disk that the container takes: sandbox, and what it wrote to its root file system. Volumes count not. */
+  diskUsage?(containerId: string, options: { readonly signal: AbortSignal }): Promise<number>
   /** Kills what runs, removes container, cgroup and supervisor files. Idempotent. */
   remove(containerId: string): Promise<void>
 }

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Clock } from '../../base/clock.ts'
 import { AppError, errorMessage, hasCode } from '../../base/errors.ts'
 import { type Logger } from '../../base/log.ts'
-import { type AgentPaths, containerPaths } from '../paths.ts'
+import { containerPaths } from '../paths.ts'
 import { writeBundle } from './bundle.ts'
 import { type Cgroups } from './cgroup.ts'
 import {
@@ -13,6 +14,7 @@ import {
   type ContainerFinding,
   type Containerizer,
   type ContainerRequest,
+  type PrepareRequest,
   type RunningContainer,
 } from './containerizer.ts'
 import {
@@ -23,7 +25,10 @@ import {
   watchSupervisors,
 } from './events.ts'
 import { execInside } from './exec-inside.ts'
-import { superviseScript } from './init.ts'
+import { diskUsageBytes } from '../disk-usage.ts'
+import { type PullProgress } from '../image/skopeo.ts'
+import { inOwnMounts, superviseScript } from './init.ts'
+import { openOutput, provision, type Provisioned, type Provisions } from './provision.ts'
 import { identifyProcess, isAlive, type ProcessIdentity, signalProcess } from './process.ts'
 import {
   lastComplaint,
@@ -33,7 +38,8 @@ import {
   runRuntime,
   runtimeEnvironment,
 } from './runtime.ts'
-import { cpuQuotaUs, type HostView } from './spec.ts'
+import { cpuQuotaUs } from './spec.ts'
+import { removeSecrets } from './volumes.ts'
 
 /** How often processes are looked at although nothing was notified: notifications can overflow, supervisors be killed. */
 const auditMs = 30_000
@@ -42,10 +48,8 @@ const auditMs = 30_000
 const lastWordMs = 2000
 
 /** What the containerizer works with. */
-export interface OciOptions {
-  readonly paths: AgentPaths
+export interface OciOptions extends Provisions {
   readonly runtime: RuntimeChoice
-  readonly host: HostView
   readonly cgroups: Cgroups
   readonly onExit: (exit: ContainerExit) => void
   readonly clock: Clock
@@ -74,6 +78,7 @@ export function openOciContainerizer(options: OciOptions): Containerizer {
 class OciContainerizer implements Containerizer {
   readonly #options: OciOptions
   readonly #tracked = new Map<string, Tracked>()
+  readonly #provisions = new Map<string, Promise<Provisioned>>()
 
   constructor(options: OciOptions) {
     this.#options = options
@@ -85,15 +90,22 @@ class OciContainerizer implements Containerizer {
     clock.after(auditMs, () => this.#audit())
   }
 
+  async prepare(request: PrepareRequest, progress: PullProgress): Promise<void> {
+    await this.#provide(request, progress)
+  }
+
   async launch(request: ContainerRequest, { signal }: { readonly signal: AbortSignal }): Promise<RunningContainer> {
     const id = request.containerId
     const started = Promise.withResolvers<RunningContainer>()
+    started.promise.catch(() => undefined) // awaited below, once there is a supervisor
     const abort = () => started.reject(signal.reason)
     signal.addEventListener('abort', abort)
     this.#tracked.set(id, { started, cpuQuotaUs: cpuQuotaUs(request.info), told: 'nothing' })
     try {
       signal.throwIfAborted()
-      startSupervisor(this.#options, request)
+      const provisioned = await this.#provide(request, { signal, onProgress: () => undefined })
+      signal.throwIfAborted()
+      startSupervisor(this.#options, request, provisioned)
       return await started.promise
     } catch (error) {
       await this.remove(id)
@@ -126,10 +138,23 @@ class OciContainerizer implements Containerizer {
     return execInside(this.#options, { containerId: id, argv }, options)
   }
 
+  diskUsage(id: string, options: { readonly signal: AbortSignal }): Promise<number> {
+    const { sandbox, upper } = containerPaths(this.#options.paths, id)
+    return diskUsageBytes([sandbox, upper], options)
+  }
+
   async remove(id: string): Promise<void> {
     await destroyContainer(this.#options, id)
     this.#tracked.delete(id)
+    this.#provisions.delete(id)
     if (this.#tracked.size === 0) this.#options.cgroups.removeParent()
+  }
+
+  #provide(request: PrepareRequest, progress: PullProgress): Promise<Provisioned> {
+    const { containerId } = request
+    const provisioned = this.#provisions.get(containerId) ?? provision(this.#options, request, progress)
+    this.#provisions.set(containerId, provisioned)
+    return provisioned
   }
 
   #scan(): void {
@@ -189,17 +214,19 @@ function limitCpu({ cgroups, log }: OciOptions, id: string, quotaUs: number): vo
 }
 
 /** Starts the supervisor detached, in its own session, with the sandbox's files as its output. */
-function startSupervisor({ paths, runtime, host, cgroups }: OciOptions, request: ContainerRequest): void {
+function startSupervisor(options: OciOptions, request: ContainerRequest, provisioned: Provisioned): void {
+  const { paths, runtime, cgroups } = options
   const id = request.containerId
-  const own = writeBundle({ paths, host, cgroupPath: cgroups.pathOf(id), limits: runtime.limits }, request)
+  const own = writeBundle({ ...options, cgroupPath: cgroups.pathOf(id), limits: runtime.limits }, request, provisioned)
   const files = {
     root: paths.runtime,
     bundle: own.bundle,
     log: own.runtimeLog,
     pidFile: join(paths.events, `${id}.pid`),
   }
-  const command = runArguments(runtime, files, id)
-  const outputs = ['stdout', 'stderr'].map((name) => openSync(join(own.sandbox, name), 'a', 0o644))
+  const mounts = provisioned.image === undefined ? [] : [...inOwnMounts, own.root, own.runtimeLog]
+  const command = [...mounts, ...runArguments(runtime, files, id)]
+  const outputs = ['stdout', 'stderr'].map((name) => openOutput(own.sandbox, name, provisioned.user))
   const [stdout = 'ignore', stderr = 'ignore'] = outputs
   try {
     const child = spawn('/bin/sh', ['-c', superviseScript, 'weft-supervise', paths.events, id, ...command], {
@@ -225,6 +252,12 @@ export async function destroyContainer(
   if (existsSync(join(paths.runtime, id))) await runRuntime(runtime, paths.runtime, ['delete', '--force', id])
   await cgroups.remove(id)
   removeSupervisorFiles(paths.events, id)
+  removeSecrets(paths, id)
+  const { root, upper, rootfs } = containerPaths(paths, id)
+  // The sandbox is kept for a person who looks; what it wrote elsewhere is not.
+  for (const dir of [join(paths.fetching, id), upper, rootfs, join(root, 'work')]) {
+    await rm(dir, { recursive: true, force: true })
+  }
 }
 
 async function findContainers(

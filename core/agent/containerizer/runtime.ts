@@ -96,8 +96,9 @@ export async function listRuntime(choice: RuntimeChoice, root: string): Promise<
 /** What the runtime complained of last, from its log. */
 export function lastComplaint(logPath: string): string {
   try {
-    const lines = readFileSync(logPath, 'utf8').trim().split('\n')
-    const entry: unknown = JSON.parse(lines.at(-1) ?? '')
+    const last = readFileSync(logPath, 'utf8').trim().split('\n').at(-1) ?? ''
+    if (last !== '' && !last.startsWith('{')) return last // of what runs before it
+    const entry: unknown = JSON.parse(last)
     if (typeof entry === 'object' && entry !== null && 'msg' in entry) return String(entry.msg)
   } catch {
     // ENOENT or no JSON: it ended without a word

@@ -2,6 +2,7 @@ import { AppError } from '../../base/errors.ts'
 import { type Ip } from '../../base/ip.ts'
 import { type AgentId, type FrameworkId } from '../../model/ids.ts'
 import { type CommandInfo, type TaskInfo } from '../../model/task.ts'
+import { type ImageConfig, imageArgv, imageEnvironment } from '../image/config.ts'
 import { initScript } from './init.ts'
 
 /** Where a task finds its sandbox, as in Mesos. */
@@ -44,10 +45,24 @@ export interface HostView {
   readonly passwd: string
 }
 
-/** A file of ours over one of the host's. */
+/** A file of ours over one of the container's. */
 export interface FileMount {
   readonly source: string
   readonly destination: string
+}
+
+/** A volume, inside. */
+export interface VolumeBind extends FileMount {
+  readonly mode: 'ro' | 'rw'
+}
+
+/** What an image says of the containers made of it. */
+export interface ImageView {
+  readonly config: ImageConfig
+  /** Home directory of the user. */
+  readonly home: string
+  /** Without /bin/sh the program itself is the first process. */
+  readonly init: 'shell' | 'none'
 }
 
 /** All that a container's configuration follows from. */
@@ -57,14 +72,16 @@ export interface SpecInput {
   readonly agentId?: AgentId
   readonly info: TaskInfo
   readonly host: HostView
+  readonly user: OciUser
+  /** Absent: the host's directories, read-only. */
+  readonly image?: ImageView
   readonly rootfs: string
   readonly sandbox: string
   readonly hostname: string
   readonly netns: string
   readonly address?: Ip
   readonly files: readonly FileMount[]
-  /** Directories of persistent volumes, writable. */
-  readonly volumes?: readonly FileMount[]
+  readonly volumes?: readonly VolumeBind[]
   readonly cgroupPath: string
   /** `none`: the machine lets us make no cgroups. */
   readonly limits: 'cgroup' | 'none'
@@ -102,20 +119,21 @@ export interface OciUser {
   readonly gid: number
 }
 
-/** The OCI configuration of a task. @throws ERR_AGENT_USER, ERR_AGENT_COMMAND */
+/** The OCI configuration of a task. @throws ERR_AGENT_COMMAND */
 export function ociSpec(input: SpecInput): OciSpec {
+  const { image } = input
   return {
     ociVersion: '1.0.2',
     process: {
       terminal: false,
-      user: findUser(input.info.command.user, input.host.passwd),
-      args: ['/bin/sh', '-c', initScript, 'weft-init', ...commandArgv(input.info.command)],
+      user: input.user,
+      args: processArgs(input),
       env: Object.entries(environment(input)).map(([key, value]) => `${key}=${value}`),
-      cwd: sandboxMount,
+      cwd: image === undefined || image.config.workingDir === '' ? sandboxMount : image.config.workingDir,
       capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
       noNewPrivileges: true,
     },
-    root: { path: input.rootfs, readonly: true },
+    root: { path: input.rootfs, readonly: image === undefined },
     hostname: input.hostname,
     mounts: mounts(input),
     linux: {
@@ -130,6 +148,11 @@ export function ociSpec(input: SpecInput): OciSpec {
       readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
     },
   }
+}
+
+function processArgs({ info, image }: SpecInput): readonly string[] {
+  const argv = image === undefined ? commandArgv(info.command) : imageArgv(info.command, image.config)
+  return image?.init === 'none' ? argv : ['/bin/sh', '-c', initScript, 'weft-init', ...argv]
 }
 
 /** The program and its arguments. @throws ERR_AGENT_COMMAND when there is none */
@@ -165,10 +188,11 @@ export function findUser(user: string | undefined, passwd: string): OciUser {
 
 /** Later entries win: what the task says, then what only we know. */
 function environment(input: SpecInput): Readonly<Record<string, string>> {
-  const { info, containerId, frameworkId, agentId, address } = input
+  const { info, containerId, frameworkId, agentId, address, image } = input
   return {
     PATH: defaultPath,
-    HOME: sandboxMount,
+    HOME: image?.home ?? sandboxMount,
+    ...(image === undefined ? {} : imageEnvironment(image.config)),
     ...info.command.env,
     MESOS_SANDBOX: sandboxMount,
     MESOS_DIRECTORY: sandboxMount,
@@ -182,10 +206,9 @@ function environment(input: SpecInput): Readonly<Record<string, string>> {
 }
 
 /** Order: a mount point must lie in what was mounted before it. */
-function mounts({ host, sandbox, files, volumes = [], limits }: SpecInput): readonly OciMount[] {
+function mounts({ host, image, sandbox, files, volumes = [], limits }: SpecInput): readonly OciMount[] {
   // Group tty; a user namespace of an unprivileged user has no such group.
   const terminals = limits === 'cgroup' ? ['mode=0620', 'gid=5'] : ['mode=0620']
-  const visible = (path: string) => host.directories.some((top) => path === top || path.startsWith(`${top}/`))
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: [] },
     memory('/dev', 'mode=755', 'size=65536k'),
@@ -197,12 +220,19 @@ function mounts({ host, sandbox, files, volumes = [], limits }: SpecInput): read
     },
     memory('/dev/shm', 'nodev', 'mode=1777', 'size=65536k'),
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-    ...host.directories.map((path) => bind(path, path, 'ro')),
-    ...host.scratch.map((path) => memory(path, 'nodev', 'mode=1777')),
-    ...host.hidden.filter(visible).map((path) => memory(path, 'nodev', 'ro', 'mode=000', 'size=4k')),
+    ...(image === undefined ? hostMounts(host) : []),
     bind(sandbox, sandboxMount, 'rw'),
-    ...volumes.map(({ source, destination }) => bind(source, destination, 'rw')),
+    ...volumes.map(({ source, destination, mode }) => bind(source, destination, mode)),
     ...files.map(({ source, destination }) => bind(source, destination, 'ro')),
+  ]
+}
+
+function hostMounts({ directories, scratch, hidden }: HostView): readonly OciMount[] {
+  const visible = (path: string) => directories.some((top) => path === top || path.startsWith(`${top}/`))
+  return [
+    ...directories.map((path) => bind(path, path, 'ro')),
+    ...scratch.map((path) => memory(path, 'nodev', 'mode=1777')),
+    ...hidden.filter(visible).map((path) => memory(path, 'nodev', 'ro', 'mode=000', 'size=4k')),
   ]
 }
 
@@ -212,7 +242,7 @@ function memory(destination: string, ...options: readonly string[]): OciMount {
 
 /** Not recursive, and private: what is mounted below later stays out, and can be unmounted outside. */
 function bind(source: string, destination: string, mode: 'ro' | 'rw'): OciMount {
-  return { destination, type: 'bind', source, options: ['bind', mode, 'nosuid', 'private'] }
+  return { destination, type: 'bind', source, options: ['bind', mode, 'nosuid', 'nodev', 'private'] }
 }
 
 function cgroupLimits({ resources: { cpuMillis, memMb } }: TaskInfo): Readonly<Record<string, unknown>> {
