@@ -15,6 +15,7 @@ const { systemClock } = await import('../base/clock.ts')
 const { errorMessage } = await import('../base/errors.ts')
 const { openLog } = await import('../base/log.ts')
 const { releaseStartupMemory } = await import('../base/memory.ts')
+const { openJobs } = await import('../jobs/jobs.ts')
 const { networksOf } = await import('../services/match.ts')
 const { openServices } = await import('../services/services.ts')
 const { openStore } = await import('../store/open.ts')
@@ -137,6 +138,11 @@ async function takeOffice({ flags, log, store, closers }: Ground, { leadership, 
     },
   })
   closers.push(() => services.close())
+  const jobs = await openJobs({
+    ...{ driver, store, log, clock: systemClock, term: leadership.term },
+    cluster: { hostname: underlay, networkNames: () => new Set(context.registrar.state.networks.keys()) },
+  })
+  closers.push(() => jobs.close())
   const appsOf = (network: string) =>
     [...services.api.world.apps()]
       .map(({ definition }) => definition)
@@ -145,7 +151,7 @@ async function takeOffice({ flags, log, store, closers }: Ground, { leadership, 
   const about = { context, version: packageVersion(), advertised: () => advertised }
   const routes = masterRoutes({ ...about, appsOf })
   const scheduler = schedulerRoutes({ ...about, driver, newId: randomUUID })
-  const app = await openHttpApp([routes, scheduler, services.routes])
+  const app = await openHttpApp([routes, scheduler, services.routes, jobs.routes])
   closers.push(() => app.close())
   return { handler: app.handler, services: leaderServices(context), version: () => context.keeper.version() }
 }
