@@ -24,12 +24,17 @@ export function recoverTask(record: TaskRecord, finding: ContainerFinding, bootI
     case 'running':
       // Its networks are only known when the journal says so: a full disk may have kept that from it.
       if (record.networks === undefined && hasOwnNetwork(record)) return { kind: 'abandon', end: interrupted }
-      return { kind: 'adopt', pid: finding.pid, announce: record.latest === undefined }
+      return { kind: 'adopt', pid: finding.pid, announce: !wasAnnounced(record) }
     case 'exited':
       return { kind: 'finish', exit: finding.exit }
     case 'absent':
-      return { kind: 'abandon', end: record.latest === undefined ? interrupted : vanished }
+      return { kind: 'abandon', end: wasAnnounced(record) ? vanished : interrupted }
   }
+}
+
+/** Anything told before it started is on the way there. */
+function wasAnnounced({ latest }: TaskRecord): boolean {
+  return latest !== undefined && latest.state !== 'TASK_STARTING'
 }
 
 function hasOwnNetwork({ attachments, executor }: TaskRecord): boolean {

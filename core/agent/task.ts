@@ -6,13 +6,14 @@ import { type AgentId, type TaskId } from '../model/ids.ts'
 import { type NetworkInfo, networksOfTask, type TaskState } from '../model/task.ts'
 import { unlessAborted } from './abort.ts'
 import { attachContainer, type AttachDependencies, type AttachedNetwork, hostNetwork } from './attach.ts'
-import { type ContainerExit, type Containerizer } from './containerizer/containerizer.ts'
+import { type ContainerExit, type Containerizer, type PrepareRequest } from './containerizer/containerizer.ts'
 import { endOfContainer, endOfLaunch, type TaskEnd } from './end-status.ts'
 import { openHealthChecker } from './health/checker.ts'
 import { runProbe } from './health/probe.ts'
 import { initialHealth } from './health/step.ts'
 import { type MasterSession } from './messages.ts'
 import { type Attachment, hasEnded, isForgettable, type KillCause, type TaskRecord } from './record.ts'
+import { openProgress } from './progress.ts'
 import { type Recovery } from './recovery.ts'
 import { acceptance, type LedgerDependencies, TaskLedger, type TaskOpening } from './task-ledger.ts'
 
@@ -21,6 +22,9 @@ const undoRetryMs = { min: 1000, max: 60_000 } as const
 
 /** Longest launch: what hangs is given up. Source: mesos, executor_registration_timeout. */
 const launchTimeoutMs = 60_000
+
+/** Longest wait for an image and fetched files before it. */
+const prepareTimeoutMs = 1_800_000
 
 /** What tasks share. */
 export interface TaskDependencies extends AttachDependencies, LedgerDependencies {
@@ -113,9 +117,11 @@ export class AgentTaskRunner {
     const shared = this.#home === undefined ? {} : { sharedSandbox: this.#home.sandbox }
     const identity = { containerId, frameworkId, info, ...(agentId === undefined ? {} : { agentId }), ...shared }
     const { signal } = this.#aborting
-    const late = () => new AppError('ERR_AGENT_LAUNCH_TIMEOUT', `the launch took over ${launchTimeoutMs / 1000} s`)
-    const cancel = this.#deps.clock.after(launchTimeoutMs, () => this.#aborting.abort(late()))
+    let cancel = this.#limit(prepareTimeoutMs)
     try {
+      await this.#prepare(identity)
+      cancel()
+      cancel = this.#limit(launchTimeoutMs)
       // A container that no journal knows is removed at recovery: it may start while its acceptance is written.
       const own = this.#home !== undefined || info.networks.length > 0
       const accepted = own ? undefined : this.#acceptOnHost()
@@ -128,6 +134,28 @@ export class AgentTaskRunner {
     } catch (error) {
       cancel()
       await this.#abandon(endOfLaunch(this.record, errorMessage(error)))
+    }
+  }
+
+  #limit(ms: number): () => void {
+    const late = () => new AppError('ERR_AGENT_LAUNCH_TIMEOUT', `the launch took over ${ms / 1000} s`)
+    return this.#deps.clock.after(ms, () => this.#aborting.abort(late()))
+  }
+
+  /** What may take long goes first: no address is held meanwhile. */
+  async #prepare(request: PrepareRequest): Promise<void> {
+    const { containerizer, clock, netnsOf } = this.#deps
+    const { container, fetch = [], networks } = request.info
+    if (container?.image === undefined && fetch.length === 0) return
+    await this.#ledger.note(acceptance(this.record))
+    const tell = (message: string) => void this.#ledger.tell({ state: 'TASK_STARTING', message })
+    const progress = openProgress({ clock, tell })
+    const netns = networks.length === 0 || this.#home !== undefined ? {} : { netns: netnsOf(request.containerId) }
+    try {
+      const options = { signal: this.#aborting.signal, onProgress: progress.onProgress }
+      await containerizer.prepare?.({ ...request, ...netns }, options)
+    } finally {
+      progress.close()
     }
   }
 
