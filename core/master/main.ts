@@ -54,6 +54,8 @@ interface Ground {
   /** What is opened is in it, also when a later part fails. */
   readonly closers: Closer[]
   readonly signal: AbortSignal
+  /** Begins an orderly end of the process. */
+  readonly end: () => void
 }
 
 function packageVersion(): string {
@@ -114,7 +116,7 @@ interface Office {
 }
 
 /** Everything of a leader, ready to serve. */
-async function takeOffice({ flags, log, store, closers }: Ground, { leadership, masterId, advertised }: Office) {
+async function takeOffice({ flags, log, store, closers, end }: Ground, { leadership, masterId, advertised }: Office) {
   const { nodeName, underlay, networks } = flags
   const master = await openMaster({
     ...{ store, leadership, masterId, nodeName, underlay, networks, log, http: advertised },
@@ -131,6 +133,7 @@ async function takeOffice({ flags, log, store, closers }: Ground, { leadership, 
     ...{ driver, store, log, clock: systemClock, term: leadership.term },
     cluster: {
       hostname: underlay,
+      abdicate: () => end(),
       networkNames: () => new Set(context.registrar.state.networks.keys()),
       vipProblem: (vip, framework) => vipProblem(context, vip, framework),
       version: () => context.keeper.version(),
@@ -168,11 +171,11 @@ async function closeAll(closers: readonly Closer[], log: Log): Promise<void> {
 }
 
 /** Until SIGTERM. @throws what keeps it from starting */
-async function run(flags: Flags, { log, closers, signal }: Omit<Ground, 'flags' | 'store'>): Promise<void> {
+async function run(flags: Flags, { log, closers, signal, end }: Omit<Ground, 'flags' | 'store'>): Promise<void> {
   mkdirSync(flags.stateDir, { recursive: true, mode: 0o700 })
   const store = await openStore(flags.store, { stateDir: flags.stateDir })
   closers.push(() => store.close())
-  await serve({ flags, log, store, closers, signal })
+  await serve({ flags, log, store, closers, signal, end })
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve))
 }
 
@@ -189,7 +192,7 @@ async function main(): Promise<number> {
   const closers: Closer[] = []
   let code = 0
   try {
-    await run(flags, { log, closers, signal: ending.signal })
+    await run(flags, { log, closers, signal: ending.signal, end: () => ending.abort() })
   } catch (error) {
     if (!ending.signal.aborted) {
       log.error({ code: Reflect.get(Object(error), 'code'), reason: errorMessage(error) }, 'master could not start')

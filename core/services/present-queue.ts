@@ -1,17 +1,26 @@
 import { type AppRecord, type Deployment } from './app.ts'
 import { type JsonObject } from './json.ts'
-import { rejectReasons } from './match.ts'
+import { type RejectReason, rejectReasons } from './match.ts'
 import { appJson, type AppFacts } from './present.ts'
-import { type Waiting } from './runtime.ts'
+import { countReasons, type UnusedOffer, type Waiting } from './runtime.ts'
 import { formatVersion } from './version.ts'
+
+/** What GET /v2/queue is to say of an app. */
+export interface QueueOptions {
+  /** Instances that are wanted and not there. */
+  readonly missing: number
+  /** Monotonic. */
+  readonly nowMs: number
+  readonly embed: 'with-offers' | 'without-offers'
+}
 
 /**
  * An app that waits, as GET /v2/queue has it: how many instances, and why. Undefined for an app that waits for nothing.
- * `missing`: instances that are wanted and not there; more than wait for offers while the app is backing off.
+ * More are missing than wait for offers while the app is backing off.
  */
 export function queueJson(
   { record, runtime }: AppFacts,
-  { missing, nowMs }: { readonly missing: number; readonly nowMs: number },
+  { missing, nowMs, embed }: QueueOptions,
 ): JsonObject | undefined {
   const { waiting, backoff } = runtime
   const delayMs = Math.max(0, backoff.untilMs - nowMs)
@@ -22,6 +31,7 @@ export function queueJson(
     ...(waiting === undefined ? {} : { since: new Date(waiting.sinceMs).toISOString() }),
     app: appJson({ record, runtime, instances: [] }, new Set()),
     processedOffersSummary: offersSummary(waiting),
+    ...(embed === 'with-offers' ? { lastUnusedOffers: (waiting?.unused ?? []).map(unusedOfferJson) } : {}),
   }
 }
 
@@ -31,19 +41,42 @@ function offersSummary(waiting: Waiting | undefined): JsonObject {
     unusedOffersCount: waiting?.unusedOffers ?? 0,
     lastUnusedOfferAt: timeOrNull(waiting?.lastUnusedAtMs),
     lastUsedOfferAt: timeOrNull(waiting?.lastUsedAtMs),
-    rejectSummaryLastOffers: funnel([...(waiting?.rejections.values() ?? [])]),
+    rejectSummaryLastOffers: funnel(countReasons(waiting?.rejections.values() ?? [])),
+    rejectSummaryLaunchAttempt: funnel(waiting?.attempt ?? new Map()),
   }
 }
 
 /** Each check sees the offers that all checks before it let through. */
-function funnel(reasons: readonly string[]): readonly JsonObject[] {
-  let processed = reasons.length
+function funnel(counts: ReadonlyMap<RejectReason, number>): readonly JsonObject[] {
+  let processed = [...counts.values()].reduce((sum, count) => sum + count, 0)
   return rejectReasons.map((reason) => {
-    const declined = reasons.filter((other) => other === reason).length
+    const declined = counts.get(reason) ?? 0
     const step = { reason, declined, processed }
     processed -= declined
     return step
   })
+}
+
+/** An offer as Marathon shows one. Source: marathon, types/offer.raml. */
+function unusedOfferJson({ pool, reason, atMs }: UnusedOffer): JsonObject {
+  const { cpuMillis, memMb, diskMb, ports } = pool.resources
+  const scalar = (name: string, value: number) => ({ name, role: pool.role, scalar: value })
+  return {
+    offer: {
+      id: pool.offerIds[0] ?? '',
+      agentId: pool.agentId,
+      hostname: pool.place.hostname,
+      resources: [
+        scalar('cpus', cpuMillis / 1000),
+        scalar('mem', memMb),
+        scalar('disk', diskMb),
+        { name: 'ports', role: pool.role, ranges: ports.map(({ begin, end }) => ({ begin, end })) },
+      ],
+      attributes: Object.entries(pool.place.attributes).map(([name, text]) => ({ name, text })),
+    },
+    reason: [reason],
+    timestamp: new Date(atMs).toISOString(),
+  }
 }
 
 function timeOrNull(ms: number | undefined): string | null {

@@ -3,6 +3,8 @@ import { type TaskStatus } from '../model/task.ts'
 import { type AppRecord } from './app.ts'
 import { type Instance, isServing, shownState } from './instance.ts'
 import { type JsonObject } from './json.ts'
+import { instanceIdOf } from './present-instance.ts'
+import { servicePorts } from './present-endpoints.ts'
 import { type AppRuntime, type TaskFailure } from './runtime.ts'
 import { formatVersion } from './version.ts'
 
@@ -30,7 +32,7 @@ export function appJson({ record, instances, runtime }: AppFacts, embed: Readonl
     },
     ...(embed.has('counts') ? counts(instances) : {}),
     ...(embed.has('deployments') ? { deployments: deployment === undefined ? [] : [{ id: deployment.id }] } : {}),
-    ...(embed.has('tasks') ? { tasks: instances.map(taskJson) } : {}),
+    ...(embed.has('tasks') ? { tasks: instances.map((instance) => taskJson(instance, record)) } : {}),
     ...(embed.has('lastTaskFailure') && runtime.lastFailure !== undefined
       ? { lastTaskFailure: failureJson(record, runtime.lastFailure) }
       : {}),
@@ -61,7 +63,7 @@ function failureJson(record: AppRecord, failure: TaskFailure): JsonObject {
 }
 
 /** An instance as GET /v2/tasks has it. */
-export function taskJson(instance: Instance): JsonObject {
+export function taskJson(instance: Instance, record: AppRecord | undefined): JsonObject {
   const { id, appId, place, hostPorts, agentId, createdAtMs, startedAtMs, phase, configVersion } = instance
   const answered = phase.kind === 'running' && (phase.health === 'healthy' || phase.health === 'unhealthy')
   return {
@@ -71,9 +73,11 @@ export function taskJson(instance: Instance): JsonObject {
     slaveId: agentId,
     state: shownState(instance),
     ports: hostPorts,
-    servicePorts: [],
+    servicePorts: record === undefined ? [] : servicePorts(record.definition),
     ipAddresses: addressesJson(instance.networks),
-    healthCheckResults: answered ? [{ taskId: id, alive: phase.health === 'healthy' }] : [],
+    healthCheckResults: answered
+      ? [{ taskId: id, instanceId: instanceIdOf(instance), alive: phase.health === 'healthy' }]
+      : [],
     stagedAt: new Date(createdAtMs).toISOString(),
     startedAt: startedAtMs === undefined ? null : new Date(startedAtMs).toISOString(),
     version: formatVersion(configVersion),

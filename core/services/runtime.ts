@@ -2,7 +2,7 @@ import { type AgentId, type TaskId } from '../model/ids.ts'
 import { type TaskState } from '../model/task.ts'
 import { type Backoff, noBackoff } from './backoff.ts'
 import { type AppId } from './ids.ts'
-import { type RejectReason } from './match.ts'
+import { type OfferPool, type RejectReason } from './match.ts'
 
 /** The last task of an app that ended unasked. */
 export interface TaskFailure {
@@ -15,6 +15,17 @@ export interface TaskFailure {
   readonly configVersion: number
 }
 
+/** An agent's offers that did not do for an app, and why. */
+export interface UnusedOffer {
+  readonly pool: OfferPool
+  readonly reason: RejectReason
+  /** Wall clock. */
+  readonly atMs: number
+}
+
+/** So many unused offers are shown. Source: marathon, max_queued_offers. */
+const maxUnused = 10
+
 /** Instances of an app that wait for offers, and why the last offers did not do. */
 export interface Waiting {
   readonly count: number
@@ -24,6 +35,10 @@ export interface Waiting {
   readonly sinceMs: number
   /** The reason of each agent, by its last offer. */
   readonly rejections: ReadonlyMap<AgentId, RejectReason>
+  /** How often each reason was given since it began to wait. */
+  readonly attempt: ReadonlyMap<RejectReason, number>
+  /** The last offers that did not do, the latest last. */
+  readonly unused: readonly UnusedOffer[]
   readonly processedOffers: number
   readonly unusedOffers: number
   readonly lastUnusedAtMs?: number
@@ -95,26 +110,43 @@ export function makeRuntimes(): Runtimes {
 }
 
 function newWaiting(nowMs: number): Omit<Waiting, 'count' | 'configVersion'> {
-  return { sinceMs: nowMs, rejections: new Map(), processedOffers: 0, unusedOffers: 0 }
+  return { sinceMs: nowMs, rejections: new Map(), attempt: new Map(), unused: [], processedOffers: 0, unusedOffers: 0 }
 }
 
 /** What the offers of one turn did for an app that waits. */
-export function afterOffers(waiting: Waiting, { placed, offered, rejections, nowMs }: OfferOutcome): Waiting {
+export function afterOffers(waiting: Waiting, { placed, pools, rejections, nowMs }: OfferOutcome): Waiting {
+  const unused = pools.flatMap((pool) => {
+    const reason = rejections.get(pool.agentId)
+    return reason === undefined ? [] : [{ pool, reason, atMs: nowMs }]
+  })
   return {
     ...waiting,
     count: waiting.count - placed,
     rejections: new Map([...waiting.rejections, ...rejections]),
-    processedOffers: waiting.processedOffers + offered,
+    attempt: countReasons(rejections.values(), waiting.attempt),
+    unused: [...waiting.unused, ...unused].slice(-maxUnused),
+    processedOffers: waiting.processedOffers + pools.length,
     unusedOffers: waiting.unusedOffers + rejections.size,
     ...(rejections.size > 0 ? { lastUnusedAtMs: nowMs } : {}),
     ...(placed > 0 ? { lastUsedAtMs: nowMs } : {}),
   }
 }
 
+/** How often each reason was given, added to `before`. */
+export function countReasons(
+  reasons: Iterable<RejectReason>,
+  before: ReadonlyMap<RejectReason, number> = new Map(),
+): ReadonlyMap<RejectReason, number> {
+  const counts = new Map(before)
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1)
+  return counts
+}
+
 /** Input of {@link afterOffers}. */
 export interface OfferOutcome {
   readonly placed: number
-  readonly offered: number
+  /** What was offered. */
+  readonly pools: readonly OfferPool[]
   readonly rejections: ReadonlyMap<AgentId, RejectReason>
   /** Wall clock. */
   readonly nowMs: number

@@ -9,6 +9,7 @@ import { type Convergence, noConvergence } from './convergence.ts'
 import { type CommandContext, type Deployed } from './deploy.ts'
 import { type EventHub, makeEventHub } from './events.ts'
 import { type RoutesPlugin, servicesRoutes } from './http/routes.ts'
+import { noBackoff } from './backoff.ts'
 import { type AppId } from './ids.ts'
 import { defaultPlanTimes, type PlanTimes } from './plan.ts'
 import { type AppFacts } from './present.ts'
@@ -39,6 +40,8 @@ export interface ClusterFacts {
   readonly convergence?: Omit<Convergence, 'version'>
   /** `host:port` of this master's API. */
   leader(): string
+  /** Gives up the office: another master, or this one anew, becomes the leader. Absent: not possible. */
+  readonly abdicate?: () => void
   /** Host name of this master, for the framework's own record. */
   readonly hostname: string
 }
@@ -69,6 +72,8 @@ export interface ServicesApi {
   /** Resolves when written. @throws what the command throws; ERR_STORE_FULL; ERR_SERVICES_CLOSED */
   deploy(command: (context: CommandContext) => Deployed): Promise<Deployed>
   submit: Scheduler['submit']
+  /** Ends an app's delay after failures: what waits is launched at once. */
+  resetDelay(id: AppId): Promise<void>
 }
 
 /** The running services: a fastify plugin with /v2 and /ping, and how to end them. */
@@ -152,6 +157,11 @@ function apiOf(
         : { record, instances: world.instancesOf(id), runtime: scheduler.runtimes.get(id) }
     },
     submit: (command) => scheduler.submit(command),
+    resetDelay: (id) =>
+      scheduler.submit(() => {
+        scheduler.runtimes.set(id, { backoff: noBackoff })
+        return { reply: undefined, apps: [id] }
+      }),
     deploy: async (command) => {
       const deployed = await scheduler.submit((context) => {
         const reply = command(context)

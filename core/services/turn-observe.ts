@@ -8,6 +8,7 @@ import { type EventHub } from './events.ts'
 import { type AppId } from './ids.ts'
 import { type Instance } from './instance.ts'
 import { type Observed, observeStatus } from './observe.ts'
+import { instanceEvents } from './present-instance.ts'
 import { statusEvent } from './present.ts'
 import { frameworkKey } from './records.ts'
 import { type Runtimes } from './runtime.ts'
@@ -106,6 +107,8 @@ function applyObserved(memory: Memory, observed: Observed, status: TaskStatus): 
   }
   memory.touched.add(observed.after.appId)
   memory.hub.emit('status_update_event', statusEvent(observed.after, status))
+  const before = observed.kind === 'adopted' ? undefined : observed.before
+  for (const { type, fields } of instanceEvents(before, observed.after)) memory.hub.emit(type, fields)
 }
 
 function change({ world, dirty }: Memory, what: Change): void {

@@ -39,7 +39,7 @@ export function placeWaiting(memory: Memory, draft: Draft, newId: () => string):
     const { waiting } = runtimes.get(id)
     if (waiting === undefined) continue
     const rejections = placing.rejections.get(id) ?? new Map()
-    const outcome = { placed: placed.get(id) ?? 0, offered: pools.length, rejections, nowMs: clock.nowMs() }
+    const outcome = { placed: placed.get(id) ?? 0, pools, rejections, nowMs: clock.nowMs() }
     const next = afterOffers(waiting, outcome)
     runtimes.set(id, { waiting: next })
     runtimes.setWaiting(id, next, clock.nowMs())

@@ -14,7 +14,8 @@ import {
 import { type AppId } from '../ids.ts'
 import { appJson, type Embed } from '../present.ts'
 import { type ServicesApi } from '../services.ts'
-import { type AppTarget, parseTarget, readFlag, readList, readLock } from './request.ts'
+import { type AppTarget, parseTarget, readFlag, readList, readLock, readTexts } from './request.ts'
+import { parseSelector } from './selector.ts'
 import { deploymentBody, withDeployment } from './reply.ts'
 import { deleteAppTask, deleteAppTasks, listAppTasks } from './tasks.ts'
 import { listVersions, readVersion, sendVersion } from './versions.ts'
@@ -50,7 +51,7 @@ export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
   updateRoutes(app, api, 'PATCH')
   app.get<Below>('/v2/apps/*', (request, reply) => {
     const target = parseTarget(request.params['*'])
-    if (target.kind === 'tasks') return reply.send(listAppTasks(api, target.id))
+    if (target.kind === 'tasks') return listAppTasks(api, target.id, { request, reply })
     if (target.kind === 'versions') return reply.send(listVersions(api, target.id))
     if (target.kind === 'version') return sendVersion(api, target, reply)
     return reply.send({ app: oneApp(api, requireKind(target, 'app').id, request.query) })
@@ -123,25 +124,13 @@ function isKind<Kind extends AppTarget['kind']>(
 function listApps(api: ServicesApi, query: unknown): readonly unknown[] {
   const embed = readEmbed(query, embedList)
   const [cmd, id] = ['cmd', 'id'].map((name) => readList(query, name)[0])
-  const labels = readList(query, 'label')
+  const selectors = readTexts(query, 'label').map(parseSelector)
   return [...api.world.apps()]
     .filter(({ definition }) => cmd === undefined || definition.cmd?.includes(cmd) === true)
     .filter(({ definition }) => id === undefined || definition.id.includes(id))
-    .filter(({ definition }) => labels.every((label) => hasLabel(definition.labels, label)))
+    .filter(({ definition }) => selectors.every((matches) => matches(definition.labels)))
     .flatMap(({ definition }) => api.facts(definition.id) ?? [])
     .map((facts) => appJson(facts, embed))
-}
-
-/** `key` or `key==value`. Source: marathon, LabelSelectorParser; the rest of its grammar is refused. */
-function hasLabel(labels: Readonly<Record<string, string>>, selector: string): boolean {
-  const [key = '', value, more] = selector.split('==')
-  if (more !== undefined || !/^[\w./-]+$/.test(key)) {
-    throw new AppError(
-      'ERR_SERVICES_REQUEST',
-      `label selector "${selector}" is not supported yet: use key or key==value`,
-    )
-  }
-  return Object.hasOwn(labels, key) && (value === undefined || labels[key] === value)
 }
 
 function readEmbed(query: unknown, fallback: readonly Embed[]): ReadonlySet<Embed> {

@@ -1,15 +1,16 @@
 import { type ServerResponse } from 'node:http'
 import { type FastifyInstance } from 'fastify'
 import { type ServiceEvent } from '../events.ts'
+import { isObject } from '../json.ts'
 import { type ServicesApi } from '../services.ts'
-import { readList } from './request.ts'
+import { readList, readTexts } from './request.ts'
 
 /** Octets that may wait for a subscriber who does not read; then it is dropped, and may come again. */
 const maxPendingBytes = 1_048_576
 /** marathon-lb gives up after 300 s without traffic. */
 const heartbeatMs = 15_000
 
-/** /v2/events: server-sent events, those of `event_type` only when given. */
+/** /v2/events: server-sent events, those of `event_type` only when given; with `plan-format=light` short plans. */
 export function eventRoutes(
   app: FastifyInstance,
   api: ServicesApi,
@@ -29,17 +30,25 @@ export function eventRoutes(
       Connection: 'keep-alive',
     })
     stream.flushHeaders()
-    const end = serve(api, stream, types)
+    const format = readTexts(request.query, 'plan-format').includes('light') ? formatLight : formatEvent
+    const end = serve(api, stream, { types, format })
     over.addEventListener('abort', end, { once: true })
     stream.once('close', () => {
       over.removeEventListener('abort', end)
       end()
+      api.hub.emit('event_stream_detached', { remoteAddress: request.ip })
     })
     api.hub.emit('event_stream_attached', { remoteAddress: request.ip })
   })
 }
 
-function serve(api: ServicesApi, stream: ServerResponse, types: ReadonlySet<string>): () => void {
+/** What a subscriber wants, and how. */
+interface Subscription {
+  readonly types: ReadonlySet<string>
+  readonly format: (event: ServiceEvent) => string
+}
+
+function serve(api: ServicesApi, stream: ServerResponse, { types, format }: Subscription): () => void {
   let cancelHeartbeat: () => void = () => undefined
   const write = (text: string): void => {
     if (stream.writableLength > maxPendingBytes) end()
@@ -52,7 +61,7 @@ function serve(api: ServicesApi, stream: ServerResponse, types: ReadonlySet<stri
     })
   }
   const unsubscribe = api.hub.subscribe((event) => {
-    if (types.size === 0 || types.has(event.type)) write(formatEvent(event))
+    if (types.size === 0 || types.has(event.type)) write(format(event))
   })
   const end = (): void => {
     unsubscribe()
@@ -61,6 +70,14 @@ function serve(api: ServicesApi, stream: ServerResponse, types: ReadonlySet<stri
   }
   beat()
   return end
+}
+
+/** Plans without what they start from and lead to: those can be as large as all apps together. */
+function formatLight({ type, body }: ServiceEvent): string {
+  const { plan } = body
+  if (!isObject(plan)) return formatEvent({ type, body })
+  const { original, target, steps, ...light } = plan
+  return formatEvent({ type, body: { ...body, plan: light } })
 }
 
 function formatEvent({ type, body }: ServiceEvent): string {

@@ -1,24 +1,36 @@
 import { type FastifyInstance } from 'fastify'
-import { type AppRecord, wantedInstances } from '../app.ts'
-import { isActive } from '../instance.ts'
-import { deploymentJson, queueJson } from '../present-queue.ts'
+import { AppError } from '../../base/errors.ts'
+import { type AppRecord } from '../app.ts'
+import { deploymentJson } from '../present-queue.ts'
 import { type ServicesApi } from '../services.ts'
 
 /** The version of Marathon whose API this is. */
 const apiVersion = '1.11.0'
 
-/** /v2/deployments, /v2/queue, /v2/info, /v2/leader. */
+/** /v2/deployments, /v2/info, /v2/leader. */
 export function infoRoutes(app: FastifyInstance, api: ServicesApi): void {
   app.get('/v2/deployments', () => listDeployments(api))
-  app.get('/v2/queue', () => ({ queue: listQueue(api) }))
   app.get('/v2/leader', () => ({ leader: api.cluster.leader() }))
+  app.delete('/v2/leader', async (_request, reply) => {
+    const { abdicate } = api.cluster
+    if (abdicate === undefined) throw new AppError('ERR_SERVICES_REQUEST', 'this scheduler cannot give up its office')
+    await reply.send({ message: 'Leadership abdicated' })
+    abdicate()
+  })
   app.get('/v2/info', () => ({
     name: 'marathon',
     version: apiVersion,
     elected: true,
     leader: api.cluster.leader(),
     frameworkId: api.frameworkId() ?? null,
-    marathon_config: { framework_name: 'marathon', ha: false, mesos_role: '*' },
+    buildref: 'weft',
+    event_subscriber: null,
+    http_config: { http_port: Number(api.cluster.leader().split(':').at(-1)), https_port: null },
+    marathon_config: {
+      ...{ framework_name: 'marathon', ha: true, mesos_role: '*', mesos_user: 'root', checkpoint: true },
+      ...{ failover_timeout: 604_800, hostname: api.cluster.hostname, features: ['secrets'] },
+      task_launch_timeout: 300_000,
+    },
     weft: { snapshotVersion: api.cluster.version() },
   }))
 }
@@ -34,16 +46,5 @@ function listDeployments({ world }: ServicesApi): readonly unknown[] {
   return [...byId.values()].map((records) => {
     const deployment = records[0]?.deployment
     return deployment === undefined ? {} : deploymentJson(deployment, records)
-  })
-}
-
-function listQueue({ world, facts, clock }: ServicesApi): readonly unknown[] {
-  const nowMs = clock.monotonicMs()
-  return [...world.apps()].flatMap((record) => {
-    const known = facts(record.definition.id)
-    if (known === undefined) return []
-    const current = known.instances.filter((i) => isActive(i) && i.configVersion === record.configVersion)
-    const missing = Math.max(0, wantedInstances(record) - current.length)
-    return queueJson(known, { missing, nowMs }) ?? []
   })
 }

@@ -45,11 +45,18 @@ export function readFlag(query: unknown, name: string, fallback: 'true' | 'false
   throw new AppError('ERR_SERVICES_REQUEST', `the query parameter ${name} is true or false`)
 }
 
-/** All values of a query parameter, also comma-separated. */
-export function readList(query: unknown, name: string): readonly string[] {
+/** All values of a query parameter as they are. */
+export function readTexts(query: unknown, name: string): readonly string[] {
   const value: unknown = isObject(query) ? query[name] : undefined
   const values: readonly unknown[] = Array.isArray(value) ? value : [value]
-  return values.flatMap((item) => (typeof item === 'string' ? item.split(',') : [])).filter((item) => item !== '')
+  return values.filter((item) => typeof item === 'string')
+}
+
+/** All values of a query parameter, also comma-separated. */
+export function readList(query: unknown, name: string): readonly string[] {
+  return readTexts(query, name)
+    .flatMap((item) => item.split(','))
+    .filter((item) => item !== '')
 }
 
 /** `force=true`: a deployment that is on its way gives way. */

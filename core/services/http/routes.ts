@@ -4,6 +4,7 @@ import { appRoutes } from './apps.ts'
 import { replyToError } from './errors.ts'
 import { eventRoutes } from './events.ts'
 import { infoRoutes } from './info.ts'
+import { queueRoutes } from './queue.ts'
 import { taskRoutes } from './tasks.ts'
 
 /** A fastify plugin: `app.register(services.routes)`. */
@@ -17,6 +18,7 @@ export function servicesRoutes(api: ServicesApi, options: { readonly signal: Abo
     appRoutes(app, api)
     taskRoutes(app, api)
     infoRoutes(app, api)
+    queueRoutes(app, api)
     eventRoutes(app, api, options)
   }
 }

@@ -1,11 +1,13 @@
-import { type FastifyInstance, type FastifyReply } from 'fastify'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { AppError } from '../../base/errors.ts'
 import { parseTaskId, type TaskId } from '../../model/ids.ts'
 import { type KillOptions, killTasks, unknownApp } from '../commands.ts'
 import { type Deployed } from '../deploy.ts'
+import { type AppRecord } from '../app.ts'
 import { type AppId, appIdOfTask } from '../ids.ts'
 import { type Instance, shownState } from '../instance.ts'
 import { isObject } from '../json.ts'
+import { endpointLines } from '../present-endpoints.ts'
 import { taskJson } from '../present.ts'
 import { type ServicesApi } from '../services.ts'
 import { deploymentBody, withDeployment } from './reply.ts'
@@ -19,14 +21,19 @@ interface TaskRef {
 
 /** /v2/tasks. Tasks of one app are below /v2/apps. */
 export function taskRoutes(app: FastifyInstance, api: ServicesApi): void {
-  app.get('/v2/tasks', (request) => {
-    const states = readList(request.query, 'status')
+  app.get('/v2/tasks', (request, reply) => {
+    if (wantsText(request)) return sendEndpoints(api, [...api.world.apps()], reply)
+    const states = ['status', 'status[]'].flatMap((name) => readList(request.query, name))
     const all = [...api.world.apps()].flatMap(({ definition }) => api.world.instancesOf(definition.id))
     const shown = all.filter((instance) => states.length === 0 || states.includes(statusOf(instance)))
-    return { tasks: shown.map(taskJson) }
+    return reply.send({ tasks: shown.map((instance) => taskJson(instance, api.world.app(instance.appId))) })
   })
   app.post('/v2/tasks/delete', async (request, reply) => {
-    const refs = parseIds(request.body).flatMap((id) => refOf(id) ?? [])
+    const refs = parseIds(request.body).map((id) => {
+      const ref = refOf(id)
+      if (ref === undefined) throw new AppError('ERR_SERVICES_REQUEST', `Invalid task id ${id}`)
+      return ref
+    })
     return kill(api, { refs, query: request.query, reply })
   })
 }
@@ -56,10 +63,29 @@ function parseTaskIdOrNot(text: string): TaskId | undefined {
   }
 }
 
+/** A request and where its answer goes. */
+interface Exchange {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+}
+
 /** GET /v2/apps/{id}/tasks. @throws ERR_SERVICES_UNKNOWN */
-export function listAppTasks(api: ServicesApi, id: AppId): { readonly tasks: readonly unknown[] } {
-  if (api.world.app(id) === undefined) throw unknownApp(id)
-  return { tasks: api.world.instancesOf(id).map(taskJson) }
+export function listAppTasks(api: ServicesApi, id: AppId, { request, reply }: Exchange): FastifyReply {
+  const record = api.world.app(id)
+  if (record === undefined) throw unknownApp(id)
+  if (wantsText(request)) return sendEndpoints(api, [record], reply)
+  return reply.send({ tasks: api.world.instancesOf(id).map((instance) => taskJson(instance, record)) })
+}
+
+/** `Accept: text/plain`: lines for proxies. A client that takes JSON too gets JSON. */
+function wantsText({ headers }: FastifyRequest): boolean {
+  return /^text\/plain\b/.test(headers.accept ?? '')
+}
+
+function sendEndpoints({ world }: ServicesApi, records: readonly AppRecord[], reply: FastifyReply): FastifyReply {
+  const definitions = records.map(({ definition }) => definition).toSorted((a, b) => (a.id < b.id ? -1 : 1))
+  const lines = definitions.map((definition) => endpointLines(definition, world.instancesOf(definition.id)))
+  return reply.type('text/plain').send(lines.join(''))
 }
 
 /** What a request to kill came with. */
@@ -93,7 +119,7 @@ export async function deleteAppTask(
   if (instance === undefined) throw new AppError('ERR_SERVICES_UNKNOWN', `Task '${target.task}' does not exist`)
   const { killed, deployed } = await submitKill(api, [{ app: target.id, id: instance.id }], query)
   if (deployed !== undefined) return withDeployment(reply, deployed).send(deploymentBody(deployed))
-  return reply.send({ task: taskJson(killed[0] ?? instance) })
+  return reply.send({ task: taskJson(killed[0] ?? instance, api.world.app(target.id)) })
 }
 
 async function kill(
@@ -102,7 +128,7 @@ async function kill(
 ): Promise<FastifyReply> {
   const { killed, deployed } = await submitKill(api, refs, query)
   if (deployed !== undefined) return withDeployment(reply, deployed).send(deploymentBody(deployed))
-  return reply.send({ tasks: killed.map(taskJson) })
+  return reply.send({ tasks: killed.map((instance) => taskJson(instance, api.world.app(instance.appId))) })
 }
 
 /** `?wipe` is taken as well: there are no volumes to wipe. */
