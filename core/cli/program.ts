@@ -145,7 +145,7 @@ function addDnsCommands(program: Command): void {
   dns
     .command('serve')
     .description('a drop-in Mesos-DNS for a Mesos cluster that Weft does not run')
-    .option('--mesos <urls>', 'masters, like http://192.0.2.1:5050,http://192.0.2.2:5050')
+    .option('--mesos <urls>', 'masters, like http://192.0.2.1:5050,http://192.0.2.2:5050, or zk://192.0.2.1:2181/mesos')
     .option('--config <file>', "Mesos-DNS's configuration file")
     .option('--listen <places>', 'ADDRESS:PORT of UDP and TCP, several with commas')
     .option('--http <place>', "ADDRESS:PORT of Mesos-DNS's HTTP interface")

@@ -11,6 +11,8 @@ export interface StandaloneConfig {
   readonly names: Partial<NamesConfig>
   /** `host:port`. */
   readonly masters: readonly string[]
+  /** `zk://host:port,…/folder`, where the leader is found; empty: nowhere. */
+  readonly zk: string
   readonly refreshSeconds: number
   readonly stateTimeoutSeconds: number
   readonly listener: Ip
@@ -31,6 +33,7 @@ export interface StandaloneConfig {
 
 /** Mesos-DNS's defaults, by its keys. Source: reference/mesos-dns.md, Configuration and defaults. */
 const defaults = {
+  Zk: '',
   Masters: [],
   RefreshSeconds: 60,
   TTL: 60,
@@ -67,8 +70,7 @@ type Values = Readonly<Record<Key, unknown>>
 
 /** Keys of Mesos-DNS that are taken and do nothing, and why. */
 const idle: Readonly<Record<string, string>> = {
-  zk: 'leaders are found by asking the masters: name them in "masters" or with --mesos',
-  zkdetectiontimeout: 'there is no ZooKeeper',
+  zkdetectiontimeout: 'the leader is waited for without end',
   mesoshttpson: 'write https:// in --mesos',
   cacertfile: 'set NODE_EXTRA_CA_CERTS',
   certfile: 'client certificates are not sent',
@@ -114,6 +116,7 @@ function settings(values: Values): Omit<StandaloneConfig, 'warnings'> {
   return {
     names: namesOf(values),
     masters: texts(values, 'Masters'),
+    zk: textOf(values.Zk),
     refreshSeconds: number(values, 'RefreshSeconds', 1, 86_400),
     stateTimeoutSeconds: number(values, 'StateTimeoutSeconds', 1, 86_400),
     listener: attempt('Listener', () => parseIp(textOf(values.Listener))),

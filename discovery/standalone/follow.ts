@@ -1,6 +1,7 @@
 import { type Clock } from '../../core/base/clock.ts'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Logger } from '../../core/base/log.ts'
+import { type LeaderWatch } from './leader.ts'
 import { type MasterClient, type MasterStream } from './master.ts'
 import { emptyModel, type MesosModel, step } from './mesos.ts'
 import { parseEvent, parseState } from './parse-state.ts'
@@ -11,6 +12,8 @@ export interface FollowOptions {
   readonly client: MasterClient
   /** Base URLs, tried in this order. */
   readonly masters: readonly string[]
+  /** Names the leader before any master does; it is asked first. Absent: the masters are asked who leads. */
+  readonly leader?: LeaderWatch
   /** Between two readings of `/state`, where there is no stream. */
   readonly refreshMs: number
   /** Gets every state; soon many one after another. */
@@ -30,17 +33,27 @@ const statePaths = ['/master/state', '/state', '/master/state.json'] as const
 
 /** Follows the leader until aborted. While no master answers, what was last known stays. */
 export async function followMesos(options: FollowOptions, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-  const { masters, clock, log } = options
+  const { clock } = options
   while (!signal.aborted) {
-    for (const base of masters) {
-      if (signal.aborted) break
-      try {
-        await followMaster(base, options, { signal })
-      } catch (error) {
-        if (!signal.aborted) log.warn({ master: base, reason: errorMessage(error) }, 'lost the Mesos master')
-      }
+    const another = new AbortController()
+    const unwatch = options.leader?.onChange(() => another.abort())
+    await followOneByOne(options, { signal: AbortSignal.any([signal, another.signal]) })
+    unwatch?.()
+    if (!another.signal.aborted) await clock.sleep(retryMs, { signal }).catch(() => undefined)
+  }
+}
+
+/** Each master as long as it answers; ends when all were tried, or at once when aborted. */
+async function followOneByOne(options: FollowOptions, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+  const { masters, leader, log } = options
+  const first = leader?.current()
+  for (const base of new Set([...(first === undefined ? [] : [first]), ...masters])) {
+    if (signal.aborted) return
+    try {
+      await followMaster(base, options, { signal })
+    } catch (error) {
+      if (!signal.aborted) log.warn({ master: base, reason: errorMessage(error) }, 'lost the Mesos master')
     }
-    await clock.sleep(retryMs, { signal }).catch(() => undefined)
   }
 }
 

@@ -5,6 +5,8 @@ import { systemClock } from '../../core/base/clock.ts'
 import { AppError, errorMessage } from '../../core/base/errors.ts'
 import { type Ip, parseIp } from '../../core/base/ip.ts'
 import { type Logger } from '../../core/base/log.ts'
+import { openZkClient } from '../../core/store/zookeeper-client.ts'
+import { parseZooKeeperUrl } from '../../core/store/zookeeper-url.ts'
 import { parseName } from '../dns/name.ts'
 import { mesosDnsRoute } from '../http/mesos-dns.ts'
 import { metricsText } from '../http/metrics-text.ts'
@@ -28,6 +30,7 @@ import { clusterChange, isChange, makeClusterMaker } from './cluster.ts'
 import { type StandaloneConfig } from './config.ts'
 import { followMesos } from './follow.ts'
 import { openHostAddresses } from './hosts.ts'
+import { type ElectionOptions, type LeaderWatch, watchLeader } from './leader.ts'
 import { openMasterClient } from './master.ts'
 import { emptyModel, type MesosModel } from './mesos.ts'
 
@@ -43,6 +46,8 @@ export interface StandaloneOptions {
   readonly config: StandaloneConfig
   /** Base URLs of masters. */
   readonly masters: readonly string[]
+  /** `zk://…` where the leader is found; absent: the masters are asked. */
+  readonly zk?: string
   /** Empty: no DNS. */
   readonly listen: readonly Place[]
   readonly http?: Place
@@ -85,7 +90,8 @@ export async function openStandalone(options: StandaloneOptions): Promise<Standa
     })
     const onModel = applyModels(options, stage)
     const refreshMs = config.refreshSeconds * 1000
-    const follow = { client, masters, refreshMs, onModel, clock: systemClock, log }
+    const leader = openLeaderWatch(options, ending.signal)
+    const follow = { client, masters, refreshMs, onModel, clock: systemClock, log, ...(leader && { leader }) }
     const following = followMesos(follow, { signal: ending.signal })
     opened.push({ close: () => following })
     return { ...served, close }
@@ -93,6 +99,18 @@ export async function openStandalone(options: StandaloneOptions): Promise<Standa
     await close()
     throw error
   }
+}
+
+/** Longest wait for a session with ZooKeeper. */
+const zkLimitMs = 10_000
+
+/** @throws ERR_STORE_URL */
+function openLeaderWatch({ zk, log }: StandaloneOptions, signal: AbortSignal): LeaderWatch | undefined {
+  if (zk === undefined) return undefined
+  const target = parseZooKeeperUrl(zk)
+  const open: ElectionOptions['open'] = (options) =>
+    openZkClient(target, { clock: systemClock, limitMs: zkLimitMs, signal: options.signal })
+  return watchLeader({ open, folder: target.base, clock: systemClock, log }, { signal })
 }
 
 interface Ground {

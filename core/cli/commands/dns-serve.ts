@@ -19,13 +19,13 @@ export async function dnsServe(globals: GlobalOptions & DnsServeOptions): Promis
   const config = parseStandaloneConfig(globals.config === undefined ? undefined : readFileSync(globals.config, 'utf8'))
   const log = openLog('dns', 'info')
   for (const warning of config.warnings) log.warn({ file: globals.config, warning }, 'a setting does nothing')
-  const masters = masterUrls(globals, config)
+  const found = leadingPlaces(globals, config)
   const listen = listenPlaces(globals, config)
   const http = httpPlace(globals, config)
   const ended = new Promise<void>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve())
   })
-  const server = await openStandalone({ config, masters, listen, version: version(), log, ...http })
+  const server = await openStandalone({ config, ...found, listen, version: version(), log, ...http })
   process.stdout.write(`${JSON.stringify(placesOf(server, http.http))}\n`)
   await ended
   await server.close()
@@ -38,16 +38,20 @@ function placesOf({ dns, httpPort }: Standalone, http: Place | undefined) {
   return { dns: dns.map(at), http: at({ address: http.address, port: httpPort }) }
 }
 
-function masterUrls({ mesos }: DnsServeOptions, config: StandaloneConfig): readonly string[] {
+/** `--mesos` before what the file says: `zk://…`, or URLs of masters. */
+function leadingPlaces(
+  { mesos }: DnsServeOptions,
+  config: StandaloneConfig,
+): { readonly masters: readonly string[]; readonly zk?: string } {
+  if (mesos?.startsWith('zk://')) return { masters: [], zk: mesos }
   const given = mesos?.split(',').filter((url) => url !== '') ?? config.masters
-  const urls = given.map((url) => (/^https?:\/\//.test(url) ? url : `http://${url}`))
-  const broken = urls.find((url) => !URL.canParse(url))
+  const masters = given.map((url) => (/^https?:\/\//.test(url) ? url : `http://${url}`))
+  const broken = masters.find((url) => !URL.canParse(url))
   if (broken !== undefined) throw new AppError('ERR_CLI_USAGE', `"${broken}" is no URL like http://192.0.2.1:5050`)
-  if (urls.length > 0) return urls
-  throw new AppError(
-    'ERR_CLI_USAGE',
-    'no Mesos master is named: write --mesos http://HOST:PORT, or "masters" in the file',
-  )
+  if (mesos === undefined && config.zk !== '') return { masters, zk: config.zk }
+  if (masters.length > 0) return { masters }
+  const how = 'write --mesos http://HOST:PORT or --mesos zk://HOST:PORT/mesos, or "masters" or "zk" in the file'
+  throw new AppError('ERR_CLI_USAGE', `no Mesos master is named: ${how}`)
 }
 
 function listenPlaces({ listen }: DnsServeOptions, config: StandaloneConfig): readonly Place[] {
