@@ -13,7 +13,7 @@ await repeatedly(t, 'faults of daemons and tables', {
     const cluster = await startTestCluster(2, 'faults')
     t.teardown(() => cluster.stop())
     await t.test('node daemons are killed ten times under load', (t) => killSuite(t, cluster))
-    await t.test('a drain time of its own', (t) => drainTimeSuite(t, cluster))
+    await t.test('a drain time of its own', (t) => drainTimeSuite(t, cluster, 5))
     await t.test('objects are deleted by hand under load', (t) => damageSuite(t, cluster, 50))
   },
 })

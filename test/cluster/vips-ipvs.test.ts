@@ -29,7 +29,7 @@ else if (hasIpvs()) {
     const loss = { lost: 'agent2', watchers: ['agent1', 'master1'], perSecond: pressure.perSecond * 2 }
     await repeatedly(t, 'every backend is replaced under load', { suite: (t) => rollingSuite(t, cluster, pressure) })
     await repeatedly(t, 'node daemons are killed ten times under load', { suite: (t) => killSuite(t, cluster) })
-    await t.test('a drain time of its own', (t) => drainTimeSuite(t, cluster))
+    await t.test('a drain time of its own', (t) => drainTimeSuite(t, cluster, 10))
     await repeatedly(t, 'objects are deleted by hand under load', { suite: (t) => damageSuite(t, cluster, 20) })
     await repeatedly(t, 'a node is lost', { suite: (t) => nodeLossSuite(t, cluster, loss) })
   })

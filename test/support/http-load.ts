@@ -19,17 +19,24 @@ until ($ending) { my $r = ''; vec($r, fileno($s), 1) = 1; if (select($r, undef, 
 $s->blocking(0); while (my $c = $s->accept) { $c->blocking(1); serve($c) } close $s;
 kill 'TERM', keys %kids; while (waitpid(-1, 0) > 0) {} exit 0`
 
-/** Requests at a steady rate by several processes, over one connection each or a new one each time. */
+/**
+ * Requests at a steady rate by several processes, over one connection each or a new one each time. One that is not answered
+ * within 3 s has failed; what became of it is told: a machine that is too slow, or packets that are lost.
+ */
 const loadProgram = `use IO::Socket::INET; use Time::HiRes qw(sleep time); $| = 1; my ($host, $port, $rate, $keep, $wait) = @ARGV; my $n = 4; my @pipes; my @pids;
 for my $i (1 .. $n) { pipe(my $r, my $w); my $pid = fork; if ($pid) { close $w; push @pipes, $r; push @pids, $pid; next }
+  sub late { my ($s, $t0, $made) = @_; my $got = 'nothing'; eval { local $SIG{ALRM} = sub { die "never\\n" }; alarm 10; my $l = <$s>;
+    $got = defined $l ? substr($l, 0, 20) : "end: $!"; alarm 0; 1 } or $got = 'nothing'; alarm 0;
+    sprintf(" made after %.1f s, then %s after %.1f s", $made, $got, time - $t0) }
   my ($on, $ok, $bad, $s) = (1, 0, 0, undef); $SIG{TERM} = sub { $on = 0 }; $SIG{PIPE} = 'IGNORE'; my $due = time + $i / $rate;
   while ($on) { my $left = $due - time; sleep $left if $left > 0; last unless $on; $due += $n / $rate; $due = time if $due < time - 1;
     my ($why, $len, $close, $t0) = ('connect', -1, 1, time); $s = undef unless $keep;
     $s ||= IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => $wait);
+    my $made = time - $t0;
     if ($s) { $why = 'no answer'; eval { local $SIG{ALRM} = sub { die "slow\\n" }; alarm 3; $s->autoflush(1);
       print $s "GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"; $close = 0; my $h = 0;
       while (my $l = <$s>) { $h++; last if $l eq "\\r\\n"; $len = $1 if $l =~ /^Content-Length: (\\d+)/; $close = 1 if $l =~ /^Connection: close/ }
-      my $b = $len > 0 ? <$s> : undef; $why = '' if defined $b && length($b) == $len; alarm 0; 1 } or $why = "died $@"; alarm 0 }
+      my $b = $len > 0 ? <$s> : undef; $why = '' if defined $b && length($b) == $len; alarm 0; 1 } or $why = "died $@"; alarm 0; $why .= late($s, $t0, $made) if $why =~ /slow/ }
     if ($why eq '') { $ok++ } else { $bad++; my $m = "$why: $!"; $m =~ s/\\s+/ /g; print $w "failed $t0 $m\\n"; $close = 1 }
     if ($close || !$keep) { close $s if $s; $s = undef } }
   print $w "sum $ok $bad\\n"; exit 0 }

@@ -8,21 +8,23 @@ import { eventually } from '../local-cluster.ts'
 import { idsOf, onDcos, removeApps, settled, vipOf } from './stage.ts'
 
 const weft = fileURLToPath(new URL('../../../core/cli/main.ts', import.meta.url))
-const drainMs = 4_000
 const small = { cpus: 0.1, mem: 32, networks: onDcos }
-const lasting = {
-  ...{ id: '/lasting', args: ['/usr/bin/perl', '-e', echoServer], instances: 2, ...small },
-  container: {
-    portMappings: [
-      { containerPort: 7000, labels: { VIP_0: '/lasting:7000', 'lb-drain-seconds': `${drainMs / 1000}` } },
-    ],
-  },
+const lasting = (drainSeconds: number) => {
+  const labels = { VIP_0: '/lasting:7000', 'lb-drain-seconds': String(drainSeconds) }
+  return {
+    ...{ id: '/lasting', args: ['/usr/bin/perl', '-e', echoServer], instances: 2, ...small },
+    container: { portMappings: [{ containerPort: 7000, labels }] },
+  }
 }
 
-/** A server that dies on SIGTERM: its connections go on for the drain time all the same, new ones go to the other backend. */
-export async function drainTimeSuite(t: Test, cluster: LocalCluster): Promise<void> {
+/**
+ * A server that dies on SIGTERM: its connections go on for the drain time all the same, new ones go to the other backend.
+ * The drain time must be long enough for what the suite does meanwhile.
+ */
+export async function drainTimeSuite(t: Test, cluster: LocalCluster, drainSeconds: number): Promise<void> {
   const { layout, api } = cluster
-  await api.send('POST', '/v2/apps', lasting)
+  const drainMs = drainSeconds * 1000
+  await api.send('POST', '/v2/apps', lasting(drainSeconds))
   await api.send('POST', '/v2/apps', { id: '/caller', cmd: 'exec sleep 100000', instances: 1, ...small })
   await settled(cluster)
   const to = [await vipOf(cluster, 'lasting'), '7000'] as const
