@@ -3,6 +3,7 @@ import { AppError } from '../../base/errors.ts'
 import { type AgentId } from '../../model/ids.ts'
 import { type Reservation, shareOf } from '../../model/reservation.ts'
 import { type AgentEntry, type AgentLink, type MasterContext } from '../context.ts'
+import { executorReport } from '../frameworks/executors.ts'
 import { frameworkOfTask } from '../frameworks/lifecycle.ts'
 import { answerPending } from '../frameworks/reconcile.ts'
 import { type AgentRecord } from '../registry/state.ts'
@@ -154,6 +155,10 @@ function handleReport(context: MasterContext, entry: AgentEntry, report: AgentRe
       break
     case 'reservations-kept':
       reservationsKept(context, id, report.problem)
+      break
+    case 'executor-message':
+    case 'executor-ended':
+      executorReport(context, id, report)
       break
     case 'pong':
       entry.state = stepAgent(entry.state, { kind: 'pong' })

@@ -12,6 +12,8 @@ import { roomOfAgent } from '../networks/room.ts'
 import { checkVips } from '../networks/vips.ts'
 import { masterStatus } from '../tasks/state.ts'
 import { type LaunchVerdicts, validateLaunches } from '../tasks/validate.ts'
+import { validateGroup } from '../tasks/validate-executor.ts'
+import { messageExecutor, shutdownExecutor } from './executors.ts'
 import { reconcile } from './reconcile.ts'
 import { teardown } from './lifecycle.ts'
 import { reviveRoles, suppressRoles } from './roles.ts'
@@ -46,8 +48,11 @@ export function handleCall(context: MasterContext, framework: FrameworkEntry, ca
       updateFramework(context, framework, call)
       break
     case 'shutdown':
+      shutdownExecutor(context, framework, call)
+      break
     case 'message':
-      break // only custom executors could be meant, and no agent has one
+      messageExecutor(context, framework, call)
+      break
     case 'teardown':
       teardown(context, framework)
       break
@@ -102,14 +107,8 @@ function carryOut(
   let left = offered
   let used = false
   for (const operation of operationsOf(call)) {
-    if (operation.kind === 'launch-group') continue // told by `refuse`
-    if (operation.kind === 'launch') {
-      const verdicts = judgeLaunches(context, framework, { agentId, offered: left, launches: operation.tasks })
-      for (const { info, problem } of verdicts.refused) {
-        tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
-      }
-      for (const info of verdicts.accepted) launch(context, framework, info, role)
-      sendLaunch(context, { agentId, frameworkId: framework.id, tasks: verdicts.accepted }, written)
+    if (operation.kind === 'launch' || operation.kind === 'launch-group') {
+      const verdicts = carryOutLaunch(context, framework, { operation, agentId, role, offered: left, written })
       used ||= verdicts.accepted.length > 0
       left = verdicts.left
     } else {
@@ -119,6 +118,29 @@ function carryOut(
     }
   }
   return { left, used }
+}
+
+interface Launching extends Omit<Accepted, 'call'> {
+  readonly operation: Extract<OfferOperation, { readonly tasks: readonly TaskInfo[] }>
+  readonly written: readonly Promise<void>[]
+}
+
+function carryOutLaunch(
+  context: MasterContext,
+  framework: FrameworkEntry,
+  { operation, agentId, role, offered, written }: Launching,
+): LaunchVerdicts {
+  const [validate, reason] =
+    operation.kind === 'launch'
+      ? ([validateLaunches, 'REASON_TASK_INVALID'] as const)
+      : ([validateGroup, 'REASON_TASK_GROUP_INVALID'] as const)
+  const verdicts = judgeLaunches(context, framework, { agentId, offered, launches: operation.tasks, validate })
+  for (const { info, problem } of verdicts.refused) {
+    tell(context, framework, info, { state: 'TASK_ERROR', reason, message: problem })
+  }
+  for (const info of verdicts.accepted) launch(context, framework, info, role)
+  sendLaunch(context, { agentId, frameworkId: framework.id, tasks: verdicts.accepted }, written)
+  return verdicts
 }
 
 function shareOfOffer({ resources, reserved = noReservations }: Offer): ResourceShare {
@@ -140,16 +162,9 @@ function launchesOf({ launches, operations = [] }: AcceptCall): readonly TaskInf
 
 /** Tells what the call's reader found wrong. */
 function refuse(context: MasterContext, framework: FrameworkEntry, call: AcceptCall): void {
-  const { refused = [], operations = [] } = call
+  const { refused = [] } = call
   for (const { problem, ...place } of refused) {
     tell(context, framework, place, { state: 'TASK_ERROR', reason: 'REASON_TASK_INVALID', message: problem })
-  }
-  for (const operation of operations) {
-    if (operation.kind !== 'launch-group') continue
-    const message = 'LAUNCH_GROUP: no agent of this version runs task groups'
-    for (const info of operation.tasks) {
-      tell(context, framework, info, { state: 'TASK_ERROR', reason: 'REASON_TASK_GROUP_INVALID', message })
-    }
   }
 }
 
@@ -160,20 +175,22 @@ function judgeLaunches(
     readonly agentId: AgentId
     readonly offered: ResourceShare
     readonly launches: readonly TaskInfo[]
+    readonly validate: typeof validateLaunches
   },
 ): LaunchVerdicts {
-  const { agentId, offered, launches } = asked
+  const { agentId, offered, launches, validate } = asked
   const { profile, registrar, vipUse } = context
   const { networks, nodes } = registrar.state
   const nodeName = context.agents.get(agentId)?.record.nodeName
   const shares = nodeName === undefined ? [] : (nodes.get(nodeName)?.subnets ?? [])
-  return validateLaunches(launches, {
+  return validate(launches, {
     offered,
     agentId,
     networks,
     nodeNetworks: new Set(shares.map(({ network }) => network)),
     room: roomOfAgent(context, agentId),
     isTaskIdUsed: ({ taskId }) => context.tasks.get(taskId) !== undefined,
+    executor: (executorId) => context.tasks.executors.find({ agentId, frameworkId: framework.id, executorId }),
     checkVips: (vips) => checkVips(profile, registrar.state, { vips, framework: framework.info.name, use: vipUse() }),
   })
 }

@@ -4,6 +4,7 @@ import { type FrameworkInfo } from '../../model/scheduler.ts'
 import { type FrameworkEntry, type MasterContext } from '../context.ts'
 import { type Decide, type FrameworkRecord } from '../registry/state.ts'
 import { killTask } from '../tasks/tasks.ts'
+import { shutdownExecutors } from './executors.ts'
 import { publishPlace } from './place.ts'
 import { offerInRoles } from './roles.ts'
 
@@ -85,6 +86,7 @@ export function teardown(context: MasterContext, entry: FrameworkEntry): void {
   context.allocator.removeFramework(id)
   save(context, { id, info, removed: true })
   for (const task of context.tasks.ofFramework(id)) killTask(context, task, task.info.killGraceMs)
+  shutdownExecutors(context, entry)
   context.changes.tell({ kind: 'framework', frameworkId: id, what: 'removed' })
   context.log.info({ frameworkId: id, framework: info.name }, 'framework removed')
 }

@@ -1,3 +1,4 @@
+import { networksOfTask } from '../../model/task.ts'
 import { type Resources } from '../../model/resources.ts'
 import { type ClusterSnapshot, type Network } from '../../model/snapshot.ts'
 import { type AgentEntry, type MasterContext } from '../context.ts'
@@ -59,7 +60,7 @@ export function taskView(context: MasterContext, task: MasterTask) {
     timestampMs: status.timestampMs,
     networks: status.networks,
     resources: info.resources,
-    portMappings: info.networks.flatMap(({ portMappings }) => portMappings),
+    portMappings: networksOfTask(info).flatMap(({ portMappings }) => portMappings),
   }
 }
 
@@ -80,6 +81,6 @@ export function networkView({ registrar, tasks, usage }: MasterContext, network:
         return { node: name, subnets: share.subnets, ...(told.length === 0 ? {} : { usage: told }) }
       }),
   )
-  const users = [...tasks.all()].filter(({ info }) => info.networks.some(({ name }) => name === network.name))
+  const users = [...tasks.all()].filter(({ info }) => networksOfTask(info).some(({ name }) => name === network.name))
   return { ...network, nodes, tasks: users.length }
 }

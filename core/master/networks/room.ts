@@ -1,4 +1,5 @@
 import { type AgentId, type NetworkName, type NodeName } from '../../model/ids.ts'
+import { networksOfTask } from '../../model/task.ts'
 import { type MasterContext } from '../context.ts'
 import { type MasterTask } from '../tasks/state.ts'
 import { roomByNetwork } from './usage.ts'
@@ -49,7 +50,7 @@ export function watchRoom(context: RoomContext & Pick<MasterContext, 'allocator'
       if (agentId !== undefined) look(agentId)
     },
     task: ({ info }) => {
-      if (info.networks.length > 0) look(info.agentId)
+      if (networksOfTask(info).length > 0) look(info.agentId)
     },
   }
 }

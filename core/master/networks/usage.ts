@@ -1,6 +1,6 @@
 import { type NetworkName, type NodeName } from '../../model/ids.ts'
 import { type NodeSubnet } from '../../model/snapshot.ts'
-import { type Task } from '../../model/task.ts'
+import { networksOfTask, type Task } from '../../model/task.ts'
 import { freeByNetwork, type SubnetUsage } from '../../model/usage.ts'
 
 /**
@@ -52,9 +52,12 @@ export function roomByNetwork({ networks, shares, usage, tasks }: RoomInputs): R
   const room = new Map(freeByNetwork(usage))
   const own = new Set(shares.map(({ network }) => network))
   for (const name of networks) if (!own.has(name)) room.set(name, 0)
+  const executors = new Set<string>()
   for (const { info, status } of tasks) {
     if (status.state !== 'TASK_STAGING' && status.state !== 'TASK_STARTING') continue
-    for (const { name } of info.networks) {
+    if (info.executor !== undefined && executors.has(info.executor.id)) continue // one address for all its tasks
+    if (info.executor !== undefined) executors.add(info.executor.id)
+    for (const { name } of networksOfTask(info)) {
       const left = room.get(name)
       if (left !== undefined) room.set(name, Math.max(0, left - 1))
     }

@@ -1,4 +1,5 @@
 import { type NetworkName } from '../../model/ids.ts'
+import { networksOfTask } from '../../model/task.ts'
 import { type MasterContext } from '../context.ts'
 import { holdsResources } from '../tasks/tasks.ts'
 
@@ -15,7 +16,7 @@ export interface NetworkUsers {
 /** Looks for users: `task web.1`, `app /web`, `2 addresses on node agent1`. */
 export function networkUsers(context: UsersContext, name: NetworkName, apps: readonly string[]): NetworkUsers {
   const tasks = [...context.tasks.all()]
-    .filter(({ info }) => info.networks.some((request) => request.name === name))
+    .filter(({ info }) => networksOfTask(info).some((request) => request.name === name))
     .filter(holdsResources)
   const leases = [...context.registrar.state.nodes.keys()].flatMap((node) => {
     const used = Math.max(0, ...context.usage.of(node).flatMap((one) => (one.network === name ? [one.used] : [])))

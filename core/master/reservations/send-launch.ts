@@ -21,8 +21,10 @@ export function sendLaunch(context: MasterContext, order: LaunchOrder, written: 
   const { agentId, frameworkId, tasks } = order
   if (tasks.length === 0) return
   const send = (some: readonly TaskInfo[]) => {
-    const ready = some.flatMap((info) => withSecrets(context, info))
-    if (ready.length > 0) context.agents.get(agentId)?.link?.send({ kind: 'launch', frameworkId, tasks: ready })
+    const ready = wholeGroups(context, some, (info) => withSecrets(context, info)[0])
+    const { name, user } = context.frameworks.get(frameworkId)?.info ?? { name: frameworkId, user: '' }
+    const order = { kind: 'launch', frameworkId, tasks: ready, framework: { name, user } } as const
+    if (ready.length > 0) context.agents.get(agentId)?.link?.send(order)
   }
   if (written.length === 0) {
     send(tasks)
@@ -32,7 +34,8 @@ export function sendLaunch(context: MasterContext, order: LaunchOrder, written: 
     const isKilled = ({ taskId }: TaskInfo) => context.tasks.get(taskId)?.killing !== undefined
     const killed = tasks.filter(isKilled)
     end(context, killed, { state: 'TASK_KILLED', reason: 'REASON_TASK_KILLED_DURING_LAUNCH', message: '' })
-    const rest = tasks.filter(({ taskId }) => context.tasks.get(taskId) !== undefined)
+    const isThere = ({ taskId }: TaskInfo) => context.tasks.get(taskId) !== undefined
+    const rest = wholeGroups(context, tasks, (info) => (isThere(info) ? info : undefined))
     if (rest.length > 0) send(rest)
   }
   const drop = (error: unknown) => {
@@ -40,6 +43,21 @@ export function sendLaunch(context: MasterContext, order: LaunchOrder, written: 
     end(context, tasks, { state: 'TASK_DROPPED', reason: 'REASON_RESOURCES_UNKNOWN', message })
   }
   Promise.all(written).then(sendRest, drop)
+}
+
+/** Those that pass, without groups of which one does not: their other tasks end. */
+function wholeGroups(
+  context: MasterContext,
+  tasks: readonly TaskInfo[],
+  pass: (info: TaskInfo) => TaskInfo | undefined,
+): readonly TaskInfo[] {
+  const passed = tasks.map((info) => ({ info, ready: pass(info) }))
+  const lost = new Set(passed.flatMap(({ info, ready }) => (ready === undefined ? [info.groupId] : [])))
+  lost.delete(undefined)
+  const broken = tasks.filter(({ groupId }) => lost.has(groupId))
+  const message = 'a task of its group could not be launched'
+  end(context, broken, { state: 'TASK_KILLED', reason: 'REASON_TASK_KILLED_DURING_LAUNCH', message })
+  return passed.flatMap(({ info, ready }) => (ready === undefined || lost.has(info.groupId) ? [] : [ready]))
 }
 
 /** None when a secret of it is not there: then the task has failed. */

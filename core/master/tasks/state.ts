@@ -1,7 +1,7 @@
 import { unreachable } from '../../base/errors.ts'
 import { type AgentId, type FrameworkId, type NodeName } from '../../model/ids.ts'
 import { type RunningTask } from '../../model/snapshot.ts'
-import { isTerminal, type TaskInfo, type TaskState, type TaskStatus } from '../../model/task.ts'
+import { isTerminal, networksOfTask, type TaskInfo, type TaskState, type TaskStatus } from '../../model/task.ts'
 import { type VipLabels } from '../../model/task-vips.ts'
 
 /** A task as the master follows it. */
@@ -88,7 +88,7 @@ export function runningTask(task: MasterTask, place: TaskPlace): RunningTask | u
     state: killing === undefined ? status.state : 'TASK_KILLING',
     health: taskHealth(task),
     networks: status.networks,
-    portMappings: info.networks.flatMap(({ portMappings }) => portMappings),
+    portMappings: networksOfTask(info).flatMap(({ portMappings }) => portMappings),
     ports: info.resources.ports,
     ...(info.discovery === undefined ? {} : { discovery: info.discovery }),
     ...(Object.keys(info.labels).length === 0 ? {} : { labels: info.labels }),

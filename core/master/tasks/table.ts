@@ -4,6 +4,7 @@ import { type Logger } from '../../base/log.ts'
 import { type TaskId } from '../../model/ids.ts'
 import { type Store, type StoreWrite } from '../../store/store.ts'
 import { parseCachedTask, formatCachedTask } from './cache.ts'
+import { type ExecutorTable, openExecutorTable } from './executors.ts'
 import { openTaskIndex, type TaskIndex } from './lookup.ts'
 
 /**
@@ -11,6 +12,7 @@ import { openTaskIndex, type TaskIndex } from './lookup.ts'
  * snapshot loses no task while the agents are still coming back. It is written in batches, never waited for.
  */
 export interface TaskTable extends TaskIndex {
+  readonly executors: ExecutorTable
   /** Writes what is not written yet. @throws what the store throws */
   close(): Promise<void>
 }
@@ -77,6 +79,7 @@ export async function openTaskTable(options: TaskTableOptions): Promise<TaskTabl
   }
   return {
     ...tasks,
+    executors: openExecutorTable(),
     set: (task) => {
       tasks.set(task)
       touch(task.info.taskId)

@@ -54,19 +54,29 @@ export function recoverTask(context: MasterContext, task: MasterTask): void {
 
 /** Forgets a task everywhere. */
 export function dropTask(context: MasterContext, task: MasterTask): void {
-  account(context, context.tasks.get(task.info.taskId), undefined)
+  const known = context.tasks.get(task.info.taskId)
+  account(context, known, undefined)
   context.tasks.delete(task.info.taskId)
   context.publisher.task(task.info.taskId, undefined)
   context.room.task(task)
+  if (known !== undefined && known.status !== task.status)
+    context.changes.tell({ kind: 'task', before: known, after: task })
   context.changes.tell({ kind: 'task', before: task })
 }
 
-function account({ allocator, offers }: MasterContext, before?: MasterTask, after?: MasterTask): void {
+function account(context: MasterContext, before?: MasterTask, after?: MasterTask): void {
+  const { allocator, offers, tasks } = context
   const held = before !== undefined && holdsResources(before)
   const holds = after !== undefined && holdsResources(after)
-  if (!held && holds) allocator.allocated(grantOf(after))
+  if (!held && holds) {
+    allocator.allocated(grantOf(after))
+    const executor = tasks.executors.enter(after)
+    if (executor !== undefined) allocator.allocated(executor)
+  }
   if (held && !holds) {
     allocator.recover(grantOf(before))
+    const executor = tasks.executors.leave(before)
+    if (executor !== undefined) allocator.recover(executor)
     offers.schedule([before.info.agentId])
   }
 }
@@ -174,9 +184,20 @@ export function healthChange(context: MasterContext, agentId: AgentId, taskId: T
 
 /**
  * Asks for a task's end: at once in the snapshot, so that nothing new is sent to it, and by its agent; of one behind a VIP
- * by its agent when the nodes have that snapshot.
+ * by its agent when the nodes have that snapshot. The other tasks of its group end with it, as by default in Mesos.
  */
 export function killTask(context: MasterContext, task: MasterTask, graceMs: number): void {
+  killOne(context, task, graceMs)
+  const { info, frameworkId } = task
+  if (info.groupId === undefined || info.executor?.kind === 'custom') return
+  // Its agent would end them too, but not drain them first.
+  for (const other of context.tasks.ofAgent(info.agentId)) {
+    const isOther = other.frameworkId === frameworkId && other.info.groupId === info.groupId
+    if (isOther && other.killing === undefined) killOne(context, other, other.info.killGraceMs)
+  }
+}
+
+function killOne(context: MasterContext, task: MasterTask, graceMs: number): void {
   if (isTerminal(task.status.state)) return
   const next = stepTask(task, { kind: 'kill', graceMs, nowMs: context.clock.nowMs() })
   putTask(context, next)
@@ -209,7 +230,7 @@ export function judge(context: MasterContext, task: MasterTask, verdict: MasterV
   }
   const status = masterStatus(task, verdict)
   const { unacknowledged: _, ...settled } = stepTask(task, { kind: 'update', status })
-  if (isTerminal(verdict.state)) dropTask(context, task)
+  if (isTerminal(verdict.state)) dropTask(context, settled)
   else putTask(context, settled)
   forward(context, task.frameworkId, status, task.info.agentId)
 }

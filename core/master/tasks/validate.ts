@@ -2,6 +2,7 @@ import { cidrParts } from '../../base/cidr.ts'
 import { errorMessage } from '../../base/errors.ts'
 import { type NetworkName } from '../../model/ids.ts'
 import {
+  addShares,
   containsShare,
   reservedResources,
   type ResourceShare,
@@ -10,10 +11,12 @@ import {
 } from '../../model/reservation.ts'
 import { containsResources } from '../../model/resources.ts'
 import { type Network } from '../../model/snapshot.ts'
-import { type TaskInfo } from '../../model/task.ts'
+import { type ExecutorInfo } from '../../model/executor.ts'
+import { networksOfTask, type TaskInfo } from '../../model/task.ts'
 import { type VipSpec } from '../../model/vip.ts'
 import { vipSpecs } from '../networks/vips.ts'
 import { findLostField } from './lost-field.ts'
+import { findExecutorProblem, knownExecutors, type KnownExecutors } from './validate-executor.ts'
 
 /** What a launch is checked against. */
 export interface LaunchContext {
@@ -25,6 +28,8 @@ export interface LaunchContext {
   /** Containers that still fit on the node, by network; one of which that is not known is left out. */
   readonly room?: ReadonlyMap<NetworkName, number>
   readonly isTaskIdUsed: (info: TaskInfo) => boolean
+  /** The executor of that id that the framework has on the agent. */
+  readonly executor?: (id: ExecutorInfo['id']) => ExecutorInfo | undefined
   /** Throws when a task can't be behind one of the VIPs. */
   readonly checkVips: (vips: readonly VipSpec[]) => void
 }
@@ -43,15 +48,17 @@ export function validateLaunches(launches: readonly TaskInfo[], context: LaunchC
   const refused: { info: TaskInfo; problem: string }[] = []
   const ids = new Set<string>()
   const room = new Map(context.room)
-  const checks = { ...context, room }
+  const executors = knownExecutors(context.executor)
+  const checks = { ...context, room, executors }
   let left = context.offered
   for (const info of launches) {
     const problem = ids.has(info.taskId) ? 'the task id is used twice in one call' : findProblem(info, left, checks)
     ids.add(info.taskId)
     if (problem === undefined) {
       accepted.push(info)
-      left = subtractShares(left, shareOf(info.resources, info.reserved))
-      takeRoom(room, info)
+      left = subtractShares(left, needOf(info, executors))
+      takeRoom(room, info, executors)
+      if (info.executor !== undefined) executors.add(info.executor)
     } else {
       refused.push({ info, problem })
     }
@@ -59,14 +66,29 @@ export function validateLaunches(launches: readonly TaskInfo[], context: LaunchC
   return { accepted, refused, left }
 }
 
-function takeRoom(room: Map<NetworkName, number>, { networks }: TaskInfo): void {
-  for (const { name } of networks) {
+/** With the task's executor, unless that is there. */
+function needOf({ resources, reserved, executor }: TaskInfo, executors: KnownExecutors): ResourceShare {
+  const own = shareOf(resources, reserved)
+  if (executor === undefined || executors.find(executor.id) !== undefined) return own
+  return addShares(own, shareOf(executor.resources))
+}
+
+/** The networks that it will be attached to: none when its executor is there. */
+function newNetworks(info: TaskInfo, executors: KnownExecutors) {
+  const isThere = info.executor !== undefined && executors.find(info.executor.id) !== undefined
+  return isThere ? [] : networksOfTask(info)
+}
+
+function takeRoom(room: Map<NetworkName, number>, info: TaskInfo, executors: KnownExecutors): void {
+  for (const { name } of newNetworks(info, executors)) {
     const before = room.get(name)
     if (before !== undefined) room.set(name, before - 1)
   }
 }
 
-function findProblem(info: TaskInfo, left: ResourceShare, context: LaunchContext): string | undefined {
+type Checks = LaunchContext & { readonly executors: KnownExecutors }
+
+function findProblem(info: TaskInfo, left: ResourceShare, context: Checks): string | undefined {
   const { cpuMillis, memMb, diskMb } = info.resources
   if (![cpuMillis, memMb, diskMb].every((amount) => isUint32(amount))) {
     return 'resources must be whole numbers, not below 0'
@@ -77,7 +99,9 @@ function findProblem(info: TaskInfo, left: ResourceShare, context: LaunchContext
   if (!containsResources(info.resources, reservedResources(info.reserved ?? []))) {
     return 'more of the task is reserved than it has resources'
   }
-  if (!containsShare(left, shareOf(info.resources, info.reserved))) {
+  const executor = info.executor && findExecutorProblem(info, context.executors.find(info.executor.id))
+  if (executor !== undefined) return executor
+  if (!containsShare(left, needOf(info, context.executors))) {
     return 'the task needs more than the offers have left'
   }
   if (context.isTaskIdUsed(info)) return 'the task id is used by a task that has not ended'
@@ -87,8 +111,8 @@ function findProblem(info: TaskInfo, left: ResourceShare, context: LaunchContext
   return findNetworkProblem(info, context) ?? findVipProblem(info, context)
 }
 
-function findNetworkProblem({ networks }: TaskInfo, context: LaunchContext): string | undefined {
-  const names = networks.map(({ name }) => name)
+function findNetworkProblem(info: TaskInfo, context: Checks): string | undefined {
+  const names = newNetworks(info, context.executors).map(({ name }) => name)
   if (new Set(names).size !== names.length) return 'a network is named twice'
   for (const name of names) {
     const network = context.networks.get(name)
