@@ -21,11 +21,13 @@ const { openServices } = await import('../services/services.ts')
 const { openStore } = await import('../store/open.ts')
 const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
 const { masterRoutes } = await import('./http/routes.ts')
+const { operatorRoutes } = await import('./http/operator/routes.ts')
 const { schedulerRoutes } = await import('./http/scheduler/routes.ts')
 const { openHttpApp, openHttpServer } = await import('./http/server.ts')
 const { openMaster } = await import('./master.ts')
 const { profileOf } = await import('./networks/profile.ts')
 const { vipProblem } = await import('./networks/vip-problem.ts')
+const { openReached } = await import('./snapshot/reached.ts')
 const { grpcAddress, masterUsage, parseMasterFlags } = await import('./options.ts')
 const { secretFiles } = await import('./tasks/secret-files.ts')
 const { formatCandidate } = await import('./standby/candidate.ts')
@@ -137,6 +139,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
       networkNames: () => new Set(context.registrar.state.networks.keys()),
       vipProblem: (vip, framework) => vipProblem(context, vip, framework),
       version: () => context.keeper.version(),
+      convergence: openReached(context.keeper, context.progress),
       leader: () => advertised,
     },
   })
@@ -154,7 +157,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
   const about = { context, version: packageVersion(), advertised: () => advertised }
   const routes = masterRoutes({ ...about, appsOf })
   const scheduler = schedulerRoutes({ ...about, driver, newId: randomUUID })
-  const app = await openHttpApp([routes, scheduler, services.routes, jobs.routes])
+  const app = await openHttpApp([routes, scheduler, operatorRoutes(about), services.routes, jobs.routes])
   closers.push(() => app.close())
   return { handler: app.handler, services: leaderServices(context), version: () => context.keeper.version() }
 }

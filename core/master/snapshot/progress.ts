@@ -31,6 +31,8 @@ export interface Progress {
     version: number,
     options: { readonly timeoutMs: number; readonly signal: AbortSignal; readonly of?: 'answering' },
   ): Promise<Convergence>
+  /** Calls `listener` whenever a node has told something, or left. @returns ends that */
+  watch(listener: () => void): () => void
 }
 
 /** What progress needs. */
@@ -133,5 +135,9 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
     },
     check: (version) => check(version),
     wait,
+    watch: (listener) => {
+      waiters.add(listener)
+      return () => waiters.delete(listener)
+    },
   }
 }
