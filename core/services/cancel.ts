@@ -1,6 +1,7 @@
 import { type AppRecord } from './app.ts'
 import { type Draft } from './draft.ts'
 import { type AppId } from './ids.ts'
+import { removeGroup } from './turn-deployment.ts'
 
 /**
  * A deployment is given up where it is: apps that it had not come to are what they were, those that it was replacing keep
@@ -13,7 +14,8 @@ export function cancelDeployment(draft: Draft, id: string, except: ReadonlySet<A
     const record = draft.group(group)
     if (record === undefined) continue
     const { deployment: _, ...rest } = record
-    draft.put(record.goal === 'delete' ? { kind: 'group.remove', id: group } : { kind: 'group.put', record: rest })
+    if (record.goal === 'delete') removeGroup(draft, record)
+    else draft.put({ kind: 'group.put', record: rest })
   }
   const others = [...apps].filter((app) => !except.has(app))
   for (const app of others) {

@@ -103,19 +103,22 @@ function within<Value>(i: number, run: () => Value): Value {
 }
 
 /** Each was compared with what there is; here they are compared with each other. */
-export function requireNoConflict(definitions: readonly AppDefinition[]): void {
+export function requireNoConflict(
+  definitions: readonly AppDefinition[],
+  placeOf: (i: number) => string = (i) => `/(${i})`,
+): void {
   const world = makeWorld()
   for (const [i, definition] of definitions.entries()) {
     const { id } = definition
     const vip = vipUses(definition).uses.find((use) => world.vipConflict(id, use) !== undefined)
     const path = world.pathConflict(id)
     if (path !== undefined)
-      throw invalidApp([{ path: `/(${i})/id`, errors: [`an app and a group cannot have one path: ${path}`] }])
+      throw invalidApp([{ path: `${placeOf(i)}/id`, errors: [`an app and a group cannot have one path: ${path}`] }])
     if (vip !== undefined) {
       const errors = [
         `VIP ${vip.vip} is used with other protocols or another scheduler by ${world.vipConflict(id, vip)}`,
       ]
-      throw invalidApp([{ path: `/(${i})${vip.path}`, errors }])
+      throw invalidApp([{ path: `${placeOf(i)}${vip.path}`, errors }])
     }
     const versions = { version: 0, configVersion: 0, scalingVersion: 0, history: [] }
     world.apply({ kind: 'app.put', record: { definition, goal: 'run', ...versions } })

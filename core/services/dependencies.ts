@@ -1,4 +1,4 @@
-import { type AppId, ancestorsOf, type GroupId, isBelow } from './ids.ts'
+import { type AppId, ancestorsOf, type GroupId } from './ids.ts'
 import { type WorldView } from './world.ts'
 
 /** What order is read from. */
@@ -56,13 +56,4 @@ export function orderApps(view: DependencyView, apps: ReadonlySet<AppId>): Order
   }
   const depth = new Map([...apps].map((app) => [app, heightOf(app) - 1]))
   return cycle === undefined ? { kind: 'ordered', depth } : { kind: 'cycle', path: cycle }
-}
-
-/** Those outside a group that depend on something in it. */
-export function dependentsOutside(
-  group: GroupId,
-  { paths, dependents }: { readonly paths: Iterable<string>; readonly dependents: (path: string) => Iterable<string> },
-): readonly string[] {
-  const all = [...paths].flatMap((path) => [...dependents(path)])
-  return [...new Set(all)].filter((id) => id !== group && !isBelow(id as GroupId, group))
 }

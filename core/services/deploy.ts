@@ -16,6 +16,7 @@ import { type Draft } from './draft.ts'
 import { type GroupRecord } from './group.ts'
 import { type AppId, type GroupId } from './ids.ts'
 import { invalidApp, type Problem } from './problem.ts'
+import { removeGroup } from './turn-deployment.ts'
 
 /** What a command sees and may change. When it throws, the draft is dropped. */
 export interface CommandContext {
@@ -199,7 +200,7 @@ function putGroup(
   const { id, goal, dependencies } = change
   const before = draft.group(id)
   if (goal === 'delete' && !hasApps) {
-    if (before !== undefined) draft.put({ kind: 'group.remove', id })
+    if (before !== undefined) removeGroup(draft, before)
     return
   }
   const former = before === undefined ? {} : { before: { dependencies: before.dependencies, version: before.version } }

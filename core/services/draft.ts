@@ -46,6 +46,7 @@ export function openDraft(world: WorldView): Draft {
       return [...kept, ...overlay.values()].filter((instance) => instance !== undefined)
     },
     appsBelow: (group) => appsBelow(world, apps, group),
+    dependents: world.dependents,
     members: (deployment) => members(world, overlays, deployment),
   }
 }

@@ -1,9 +1,7 @@
-import { type AppRecord, type Deployment } from './app.ts'
 import { type JsonObject } from './json.ts'
 import { type RejectReason, rejectReasons } from './match.ts'
 import { appJson, type AppFacts } from './present.ts'
 import { countReasons, type UnusedOffer, type Waiting } from './runtime.ts'
-import { formatVersion } from './version.ts'
 
 /** What GET /v2/queue is to say of an app. */
 export interface QueueOptions {
@@ -81,21 +79,4 @@ function unusedOfferJson({ pool, reason, atMs }: UnusedOffer): JsonObject {
 
 function timeOrNull(ms: number | undefined): string | null {
   return ms === undefined ? null : new Date(ms).toISOString()
-}
-
-/** A deployment as GET /v2/deployments has it, with the apps of it that are not done. */
-export function deploymentJson({ id }: Deployment, records: readonly AppRecord[]): JsonObject {
-  const actions = records.flatMap(({ definition, deployment }) =>
-    deployment === undefined ? [] : [{ action: deployment.action, app: definition.id }],
-  )
-  return {
-    id,
-    version: formatVersion(Math.max(...records.map(({ version }) => version))),
-    affectedApps: records.map(({ definition }) => definition.id),
-    affectedPods: [],
-    steps: [{ actions }],
-    currentActions: actions.map((action) => ({ ...action, readinessCheckResults: [] })),
-    currentStep: 1,
-    totalSteps: 1,
-  }
 }

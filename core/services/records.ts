@@ -15,8 +15,8 @@ const appPrefix = `${storePrefix}apps`
 const instancePrefix = `${storePrefix}instances/`
 const groupPrefix = `${storePrefix}groups`
 /** Former definitions are below this key: they are read when they are asked for, not at the start. */
-const versionPrefix = 'service-versions'
-const groupVersionPrefix = 'service-group-versions'
+const versionsRoot = 'service-versions'
+const groupVersionsRoot = 'service-group-versions'
 
 /** `services/apps/shop/web`. */
 export function appKey(id: AppId): string {
@@ -35,17 +35,23 @@ export function groupKey(id: GroupId): string {
 
 /** `service-versions/shop/web@1700000000000`. */
 export function versionKey(id: AppId, version: number): string {
-  return `${versionPrefix}${id}@${version}`
+  return `${versionPrefix(id)}${version}`
 }
 
 /** `service-group-versions/shop@1700000000000`. */
 export function groupVersionKey(id: GroupId, version: number): string {
-  return `${groupVersionPrefix}${id}@${version}`
+  return `${groupVersionPrefix(id)}${version}`
 }
 
-/** Every former definition of apps below a group, and every former state of groups there. */
-export function versionPrefixes(group: GroupId): { readonly apps: string; readonly groups: string } {
-  return { apps: `${versionPrefix}${group}`, groups: `${groupVersionPrefix}${group}` }
+/** Keys of former definitions of one app; `below`: of all apps in a group. */
+export function versionPrefix(id: AppId | GroupId, of: 'itself' | 'below' = 'itself'): string {
+  if (of === 'itself') return `${versionsRoot}${id}@`
+  return id === '/' ? `${versionsRoot}/` : `${versionsRoot}${id}/`
+}
+
+/** Keys of former states of one group. */
+export function groupVersionPrefix(id: GroupId): string {
+  return `${groupVersionsRoot}${id}@`
 }
 
 const former = z.object({

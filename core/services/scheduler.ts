@@ -14,6 +14,7 @@ import { type CheckContext } from './check.ts'
 import { type Convergence } from './convergence.ts'
 import { type CommandContext } from './deploy.ts'
 import { type EventHub } from './events.ts'
+import { garbagePrefixes, garbageWrites } from './garbage.ts'
 import { type AppId } from './ids.ts'
 import { stepInstance } from './instance.ts'
 import { type PlanTimes } from './plan.ts'
@@ -71,6 +72,8 @@ export class Scheduler {
   #cancelTimer: () => void = () => undefined
   #cancelSubscribe: () => void = () => undefined
   #cancelWatch: () => void = () => undefined
+  /** In a turn: the next one looks at what the nodes have. */
+  #nodesTold = false
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts
@@ -106,7 +109,9 @@ export class Scheduler {
   start(): void {
     this.#subscribe(this.#parts.framework)
     this.#cancelWatch = this.#parts.convergence.watch(() => {
-      if (this.#memory.unconverged.size > 0) this.#wake()
+      if (this.#memory.unconverged.size === 0) return
+      this.#nodesTold = true
+      this.#wake()
     })
   }
 
@@ -165,19 +170,24 @@ export class Scheduler {
   async #run(): Promise<void> {
     try {
       do await this.#turn()
-      while (this.#phase !== 'closed' && (this.#inbox.length > 0 || this.#commands.length > 0))
+      while (this.#hasNews())
     } catch (error) {
       this.#parts.log.error({ err: errorMessage(error) }, 'a turn of the services scheduler failed')
       this.#retryLater()
     } finally {
       this.#running = undefined
     }
-    if (this.#inbox.length > 0 || this.#commands.length > 0) this.#wake()
+    if (this.#hasNews()) this.#wake()
+  }
+
+  #hasNews(): boolean {
+    return this.#phase !== 'closed' && (this.#inbox.length > 0 || this.#commands.length > 0 || this.#nodesTold)
   }
 
   async #turn(): Promise<void> {
     const memory = this.#memory
     for (const id of memory.runtimes.due(memory.clock.monotonicMs())) memory.touched.add(id)
+    this.#nodesTold = false
     const convergedVersion = this.#parts.convergence.converged()
     for (const [id, version] of memory.unconverged) if (version <= convergedVersion) memory.touched.add(id)
     const heard = observeEvents(memory, this.#inbox.splice(0))
@@ -196,7 +206,21 @@ export class Scheduler {
       return
     }
     written()
+    await this.#collect(draft)
     this.#setTimer()
+  }
+
+  /** What is left over costs room only: the next removal finds it again. */
+  async #collect(draft: Draft): Promise<void> {
+    const { store, term, world, log } = this.#parts
+    const prefixes = garbagePrefixes(draft.changes(), world)
+    if (prefixes.length === 0 || this.#phase === 'closed') return
+    try {
+      const writes = await garbageWrites(store, world, prefixes)
+      if (writes.length > 0) await store.write(writes, { term })
+    } catch (error) {
+      log.warn({ err: errorMessage(error) }, 'former definitions could not be removed')
+    }
   }
 
   #runCommand(pending: Pending | undefined): { draft: Draft; written: () => void; pending?: Pending } {

@@ -5,7 +5,7 @@ import { type FrameworkId, parseFrameworkId } from '../model/ids.ts'
 import { type FrameworkInfo, type SchedulerDriver } from '../model/scheduler.ts'
 import { type VipSpec } from '../model/vip.ts'
 import { type Store } from '../store/store.ts'
-import { type Convergence, noConvergence } from './convergence.ts'
+import { type Convergence, type MissingNode, noConvergence } from './convergence.ts'
 import { type CommandContext, type Deployed } from './deploy.ts'
 import { type EventHub, makeEventHub } from './events.ts'
 import { type RoutesPlugin, servicesRoutes } from './http/routes.ts'
@@ -67,6 +67,8 @@ export interface ServicesApi {
   readonly clock: Clock
   readonly cluster: ClusterFacts
   readonly versions: Versions
+  /** Nodes that are waited for and lack a version of the snapshot. */
+  missing(version: number): readonly MissingNode[]
   frameworkId(): FrameworkId | undefined
   facts(id: AppId): AppFacts | undefined
   /** Resolves when written. @throws what the command throws; ERR_STORE_FULL; ERR_SERVICES_CLOSED */
@@ -105,16 +107,24 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     capabilities: ['PARTITION_AWARE', 'TASK_KILLING_STATE'],
     hostname: cluster.hostname,
   }
+  const convergence = convergenceOf(cluster)
   const scheduler = new Scheduler({
     ...{ driver, store, term, clock, log, hub, world, framework },
     times: options.times ?? defaultPlanTimes,
     networkNames: () => cluster.networkNames(),
     vipProblem: (vip) => cluster.vipProblem?.(vip, framework.name),
-    convergence: convergenceOf(cluster),
+    convergence,
     newId: options.newId ?? randomUUID,
   })
   scheduler.start()
-  const api = apiOf(scheduler, { world, hub, clock, cluster, versions: openVersions(store) })
+  const api = apiOf(scheduler, {
+    world,
+    hub,
+    clock,
+    cluster,
+    versions: openVersions(store),
+    missing: convergence.missing,
+  })
   const streams = new AbortController()
   return {
     api,
@@ -144,7 +154,7 @@ async function load({ store, clock }: ServicesOptions, world: World): Promise<Fr
 
 function apiOf(
   scheduler: Scheduler,
-  parts: Pick<ServicesApi, 'world' | 'hub' | 'clock' | 'cluster' | 'versions'>,
+  parts: Pick<ServicesApi, 'world' | 'hub' | 'clock' | 'cluster' | 'versions' | 'missing'>,
 ): ServicesApi {
   const { world, hub } = parts
   return {
@@ -179,4 +189,5 @@ function tell(hub: EventHub, { records, deploymentId, cancelled, version }: Depl
     hub.emit('api_post_event', { uri: `/v2/apps${definition.id}`, appDefinition: definition })
   const affectedApps = records.map(({ definition }) => definition.id)
   hub.emit('deployment_info', { plan: { id: deploymentId, version: formatVersion(version) }, affectedApps })
+  if (records.length === 0) hub.emit('deployment_success', { id: deploymentId, affectedApps })
 }

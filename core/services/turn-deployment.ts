@@ -1,6 +1,7 @@
 import { type AppRecord, type Deployment } from './app.ts'
 import { type Draft } from './draft.ts'
-import { type AppId } from './ids.ts'
+import { type GroupRecord } from './group.ts'
+import { type AppId, ancestorsOf } from './ids.ts'
 import { isOccupying } from './instance.ts'
 
 /** A deployment that is over. */
@@ -57,18 +58,27 @@ function finish(draft: Draft, id: string, members: readonly Member[]): Advance {
     const record = draft.group(group)
     if (record === undefined) continue
     const { deployment: _, ...rest } = record
-    draft.put(record.goal === 'delete' ? { kind: 'group.remove', id: group } : { kind: 'group.put', record: rest })
+    if (record.goal === 'delete') removeGroup(draft, record)
+    else draft.put({ kind: 'group.put', record: rest })
   }
   const version = members.reduce((max, record) => Math.max(max, record.version), 0)
   const apps = members.map(({ definition }) => definition.id)
   return { kind: 'finished', deployment: { id, version, apps }, removed }
 }
 
-/** The app goes, with what is known of instances that nobody can reach, and its versions. */
+/** The group's record goes, with the versions of it. */
+export function removeGroup(draft: Draft, { id, history }: GroupRecord): void {
+  draft.put({ kind: 'group.remove', id })
+  for (const version of history) draft.put({ kind: 'group-version.remove', id, version })
+}
+
+/** The app goes, with what is known of instances that nobody can reach, and its versions that no group goes back to. */
 export function removeApp(draft: Draft, { definition: { id }, history }: AppRecord): void {
   for (const instance of draft.instancesOf(id)) {
     if (!isOccupying(instance)) draft.put({ kind: 'instance.remove', instance })
   }
   draft.put({ kind: 'app.remove', id })
-  for (const version of history) draft.put({ kind: 'version.remove', id, version })
+  // Versions of a group name those of its apps: what is left of them is looked through later.
+  const isKept = ancestorsOf(id).some((group) => (draft.group(group)?.history.length ?? 0) > 0)
+  if (!isKept) for (const version of history) draft.put({ kind: 'version.remove', id, version })
 }

@@ -42,6 +42,8 @@ export interface WorldView {
   appsBelow(group: GroupId): ReadonlySet<AppId>
   /** Apps and groups of a deployment that is not over. */
   members(deployment: string): DeploymentMembers
+  /** Apps and groups that name a path among their dependencies, as it was before a draft. */
+  dependents(path: string): ReadonlySet<AppId | GroupId>
 }
 
 /** All apps and instances of this process. Every operation costs the same however many apps there are. */
@@ -52,8 +54,6 @@ export interface World extends WorldView {
   deployments(): Iterable<string>
   vipConflict(app: AppId, use: VipUse): AppId | undefined
   pathConflict(app: AppId): AppId | undefined
-  /** Apps and groups that name a path among their dependencies. */
-  dependents(path: string): ReadonlySet<AppId | GroupId>
 }
 
 /** An empty world. */

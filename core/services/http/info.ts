@@ -1,15 +1,12 @@
 import { type FastifyInstance } from 'fastify'
 import { AppError } from '../../base/errors.ts'
-import { type AppRecord } from '../app.ts'
-import { deploymentJson } from '../present-queue.ts'
 import { type ServicesApi } from '../services.ts'
 
 /** The version of Marathon whose API this is. */
 const apiVersion = '1.11.0'
 
-/** /v2/deployments, /v2/info, /v2/leader. */
+/** /v2/info, /v2/leader. */
 export function infoRoutes(app: FastifyInstance, api: ServicesApi): void {
-  app.get('/v2/deployments', () => listDeployments(api))
   app.get('/v2/leader', () => ({ leader: api.cluster.leader() }))
   app.delete('/v2/leader', async (_request, reply) => {
     const { abdicate } = api.cluster
@@ -33,18 +30,4 @@ export function infoRoutes(app: FastifyInstance, api: ServicesApi): void {
     },
     weft: { snapshotVersion: api.cluster.version() },
   }))
-}
-
-function listDeployments({ world }: ServicesApi): readonly unknown[] {
-  const byId = new Map<string, AppRecord[]>()
-  for (const record of world.apps()) {
-    if (record.deployment === undefined) continue
-    const records = byId.get(record.deployment.id)
-    if (records === undefined) byId.set(record.deployment.id, [record])
-    else records.push(record)
-  }
-  return [...byId.values()].map((records) => {
-    const deployment = records[0]?.deployment
-    return deployment === undefined ? {} : deploymentJson(deployment, records)
-  })
 }

@@ -1,8 +1,10 @@
 import { type FastifyInstance } from 'fastify'
 import { type ServicesApi } from '../services.ts'
 import { appRoutes } from './apps.ts'
+import { deploymentRoutes } from './deployments.ts'
 import { replyToError } from './errors.ts'
 import { eventRoutes } from './events.ts'
+import { groupRoutes } from './groups.ts'
 import { infoRoutes } from './info.ts'
 import { queueRoutes } from './queue.ts'
 import { taskRoutes } from './tasks.ts'
@@ -16,6 +18,8 @@ export function servicesRoutes(api: ServicesApi, options: { readonly signal: Abo
     app.setErrorHandler(replyToError)
     app.get('/ping', (_request, reply) => reply.type('text/plain').send('pong'))
     appRoutes(app, api)
+    groupRoutes(app, api)
+    deploymentRoutes(app, api)
     taskRoutes(app, api)
     infoRoutes(app, api)
     queueRoutes(app, api)
