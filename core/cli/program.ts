@@ -31,6 +31,7 @@ export function createProgram(): Command {
     .showHelpAfterError('(weft --help tells the commands)')
   addClusterCommands(program)
   addAppCommands(program)
+  addJobCommands(program)
   addViewCommands(program)
   addDnsCommands(program)
   addNetworkCommands(program)
@@ -92,6 +93,67 @@ function addAppCommands(program: Command): void {
     .argument('<id>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/app.ts')).removeApp))
+}
+
+function addJobCommands(program: Command): void {
+  const jobs = () => import('./commands/job.ts')
+  const runs = () => import('./commands/job-runs.ts')
+  const job = program.command('job').description('commands that end: now, by a cron schedule, or after other jobs')
+  job
+    .command('add')
+    .description('add the jobs of a YAML or JSON file (- for standard input), or change those that exist')
+    .argument('<file>')
+    .action(lazy(async () => (await jobs()).addJob))
+  job
+    .command('list')
+    .description('jobs, what became of their runs, and the next one')
+    .action(lazy(async () => (await jobs()).listJobs))
+  job
+    .command('show')
+    .description('a job as the API tells it')
+    .argument('<id>')
+    .action(lazy(async () => (await jobs()).showJob))
+  job
+    .command('run')
+    .description('start a run now')
+    .argument('<id>')
+    .option('--wait', 'until it is over; the exit status is 1 when it failed', false)
+    .action(lazy(async () => (await runs()).runJob))
+  job
+    .command('runs')
+    .description('runs that are not over, and the last of those that are')
+    .argument('<id>')
+    .action(lazy(async () => (await runs()).listRuns))
+  job
+    .command('stop')
+    .description('stop a run')
+    .argument('<id>')
+    .argument('<run>')
+    .action(lazy(async () => (await runs()).stopRun))
+  job
+    .command('logs')
+    .description('what a run wrote, in a cluster on this machine; default: the last run')
+    .argument('<id>')
+    .argument('[run]')
+    .action(lazy(async () => (await runs()).jobLogs))
+  job
+    .command('schedule')
+    .description('run a job by a cron pattern of five fields; without one: show its schedules')
+    .argument('<id>')
+    .argument('[cron]')
+    .option('--id <name>', 'which schedule of the job', 'default')
+    .option('--timezone <zone>', 'IANA name', 'UTC')
+    .option('--deadline <seconds>', 'a run that could not start within this is left out', '900')
+    .option('--forbid', 'not while another run is not over', false)
+    .option('--disable', 'keep it, but do not follow it', false)
+    .option('--remove', 'remove the schedule', false)
+    .action(lazy(async () => (await jobs()).scheduleJob))
+  job
+    .command('remove')
+    .description('forget a job, its schedules and its history')
+    .argument('<id>')
+    .option('--stop', 'stop its runs', false)
+    .action(lazy(async () => (await jobs()).removeJob))
 }
 
 function addViewCommands(program: Command): void {
