@@ -1,4 +1,5 @@
 import { checkNetworks } from './check-networks.ts'
+import { checkContainer } from './container.ts'
 import { checkPortPlaces, checkPorts } from './check-ports.ts'
 import { constraintProblem } from './constraints.ts'
 import { type VipSpec } from '../model/vip.ts'
@@ -31,6 +32,7 @@ export function checkApp(app: AppFields, id: AppId, context: CheckContext): read
     ...checkVips(app, id, context),
     ...checkHealth(app),
     ...checkSecrets(app),
+    ...checkContainer(app),
     ...checkUnreachable(app),
     ...app.constraints.flatMap((constraint, i) => finding(`/constraints(${i})`, constraintProblem(constraint))),
   ]
@@ -46,7 +48,10 @@ function checkPath(id: AppId, context: CheckContext): readonly Finding[] {
 }
 
 function checkCommand(app: AppFields): readonly Finding[] {
-  if (app.cmd === undefined && app.args === undefined) return finding('/cmd', 'give cmd or args: what to run')
+  const image = app.container?.docker
+  // An image says itself what to run.
+  if (app.cmd === undefined && app.args === undefined && image === undefined)
+    return finding('/cmd', 'give cmd or args: what to run')
   if (app.cmd !== undefined && app.args !== undefined) return finding('/args', 'give cmd or args, not both')
   return []
 }

@@ -24,7 +24,6 @@ export function appJson({ record, instances, runtime }: AppFacts, embed: Readonl
   return {
     ...definition,
     executor: '',
-    fetch: [],
     version: formatVersion(version),
     versionInfo: {
       lastScalingAt: formatVersion(scalingVersion),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { dockerSchema, fetchSchema, volumeSchema } from './schema-container.ts'
 
 const port = z.int().min(0).max(65_535)
 const noNul = /^[^\0]*$/
@@ -68,7 +69,10 @@ const healthCheck = z.strictObject({
 })
 
 const container = z.strictObject({
-  type: z.enum(['MESOS']).default('MESOS'),
+  /** MESOS: by the OCI runtime of the agent; DOCKER: by a Docker Engine beside it. */
+  type: z.enum(['MESOS', 'DOCKER']).default('MESOS'),
+  docker: dockerSchema.optional(),
+  volumes: z.array(volumeSchema).max(100).default([]),
   portMappings: z.array(portMapping).max(100).default([]),
 })
 
@@ -109,6 +113,7 @@ export const appSchema = z.strictObject({
   labels: labels.default({}),
   networks: z.array(network).max(16).default([]),
   container: container.optional(),
+  fetch: z.array(fetchSchema).max(100).default([]),
   portDefinitions: z.array(portDefinition).max(100).optional(),
   requirePorts: z.boolean().default(false),
   healthChecks: z.array(healthCheck).default([]),

@@ -7,6 +7,7 @@ import {
   type TaskInfo,
 } from '../model/task.ts'
 import { type AppDefinition } from './app.ts'
+import { containerOf } from './container.ts'
 import { taskNameOf } from './ids.ts'
 import { type Placement } from './place.ts'
 import { type AppPort, appPorts, isHostMode } from './ports.ts'
@@ -32,12 +33,14 @@ export function taskInfoOf({ record, pool, resources, hostPorts }: Placement, ta
     resources,
     command: {
       shell: definition.cmd !== undefined,
-      value: definition.cmd ?? definition.args?.[0] ?? '',
+      // Arguments go to the entrypoint of an image, where there is one.
+      value: definition.cmd ?? (definition.container?.docker === undefined ? (definition.args?.[0] ?? '') : ''),
       arguments: definition.args ?? [],
       env: taskEnvironment({ record, taskId, hostname: pool.place.hostname, ports }),
       ...secretEnv(definition),
       ...(definition.user === undefined ? {} : { user: definition.user }),
     },
+    ...containerOf(definition),
     networks: networkRequests(definition, ports),
     ...(healthCheck === undefined ? {} : { healthCheck }),
     discovery: {

@@ -41,7 +41,6 @@ const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
   app: {
     ...Object.fromEntries(answerFields.map((field) => [field, later(always)])),
     executor: later(isOne('')),
-    fetch: later(isEmpty),
     gpus: later(isOne(0)),
     networkBandwidth: later(isOne(0)),
     readinessChecks: {
@@ -56,7 +55,7 @@ const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
     tty: later(isOne(false)),
     uris: later(isEmpty),
   },
-  container: { docker: later(never), linuxInfo: later(never), volumes: later(isEmpty) },
+  container: { linuxInfo: later(never) },
   healthCheck: {
     delaySeconds: later(never),
     ignoreHttp1xx: later(isOne(false)),

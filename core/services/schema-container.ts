@@ -1,0 +1,44 @@
+import { z } from 'zod'
+
+const path = z
+  .string()
+  .min(1)
+  .max(4096)
+  .regex(/^[^\0]*$/, 'must not contain NUL')
+  .refine((value) => !value.split('/').includes('..'), 'must not contain ".."')
+
+/** Marathon's `container.docker`. Source: marathon, types/dockerContainer.raml. */
+export const dockerSchema = z.strictObject({
+  image: z
+    .string()
+    .max(1024)
+    .regex(/^[^\s\0-][^\s\0]*$/, 'must be the name of an image, without blanks'),
+  forcePullImage: z.boolean().default(false),
+  privileged: z.boolean().default(false),
+  parameters: z.array(z.unknown()).max(0, 'are not supported').default([]),
+})
+
+/** A path of the node, or a file with one of the app's secrets. Source: marathon, types/volumes.raml. */
+export const volumeSchema = z.union(
+  [
+    z.strictObject({
+      containerPath: path,
+      hostPath: path.refine((value) => value.startsWith('/'), 'must be absolute'),
+      mode: z.enum(['RO', 'RW']).default('RW'),
+    }),
+    z.strictObject({ containerPath: path, secret: z.string().min(1).max(255) }),
+  ],
+  { error: 'must be {containerPath, hostPath, mode} or {containerPath, secret}, without ".."' },
+)
+
+/** Source: marathon, types/artifact.raml. */
+export const fetchSchema = z.strictObject({
+  uri: z
+    .string()
+    .max(8192)
+    .regex(/^(https?:\/\/|file:\/\/\/|\/)[^\s\0]+$/, 'must be http:, https:, file: or an absolute path of the node'),
+  extract: z.boolean().default(true),
+  executable: z.boolean().default(false),
+  cache: z.boolean().default(false),
+  destPath: path.refine((value) => !value.startsWith('/'), 'must be relative to the sandbox').optional(),
+})
