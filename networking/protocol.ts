@@ -24,8 +24,11 @@ export const containerGateway = { 4: '169.254.1.1', 6: 'fe80::1' } as const
 /** Where each node answers DNS. Source: reference/dns-proxy.md. */
 export const dnsAddress = '198.51.100.1'
 
+/** The same over IPv6: what a container without IPv4 asks. */
+export const dnsAddress6 = 'fd01:d::c633:6401'
+
 /** All addresses on which each node answers DNS besides the containers' gateway. Source: reference/dns-proxy.md. */
-export const dnsAddresses = [dnsAddress, '198.51.100.2', '198.51.100.3', 'fd01:d::c633:6401'] as const
+export const dnsAddresses = [dnsAddress, '198.51.100.2', '198.51.100.3', dnsAddress6] as const
 
 /** Port of 127.0.0.1 on which each node tells its names and VIPs by HTTP. Source: reference/dns-proxy.md. */
 export const dcosNetHttpPort = 62080

@@ -7,10 +7,11 @@ import { ipFamily } from '../../core/base/ip.ts'
 import { parseMac } from '../../core/model/ids.ts'
 import { attachContainer, detachContainer } from '../attach/attach.ts'
 import { hostLinkName, interfaceMac } from '../attach/names.ts'
-import { type AttachSpec, type GatewayRoute, gatewayOf, hostCidr } from '../attach/plan.ts'
+import { type AttachSpec, familiesOf, type GatewayRoute, gatewayOf, hostCidr } from '../attach/plan.ts'
 import { openSandbox, type Sandbox } from '../attach/sandbox.ts'
 import { type Lease, type LeaseKey } from '../ipam/lease.ts'
 import { type BegunLease } from '../ipam/leases.ts'
+import { dnsAddress6 } from '../protocol.ts'
 import { askDelegate, delegatedCall, findDelegate } from './cni-delegate.ts'
 import { type CniDeps, foreignIpam, leaseKey, networkView, type RequestOf } from './cni-deps.ts'
 import { type CniCall } from './cni-frame.ts'
@@ -42,7 +43,11 @@ export async function addContainer(deps: CniDeps, request: RequestOf<'ADD'>, cal
       const made = await wire(deps, { lease: leased.lease, network, sandbox })
       await leased.durable
       await deps.leases.mark(leased.lease, 'whole')
-      const own = resultOf(made.spec, { routes: made.routes, sandbox, dns: dns ?? leased.dns ?? deps.view().dns })
+      const own = resultOf(made.spec, {
+        routes: made.routes,
+        sandbox,
+        dns: dns ?? leased.dns ?? reachableDns(deps.view().dns, made.spec),
+      })
       const result = request.prevResult === undefined ? own : mergeCniResults(request.prevResult, own)
       return formatCniResult(result, config.cniVersion)
     } catch (error) {
@@ -127,6 +132,11 @@ function specOf(lease: Lease, { wholeSubnets, mtuBytes }: NetworkView): AttachSp
   const hostMac = interfaceMac('host', { containerId: lease.container, ifname: lease.ifname })
   const { hostLink, ifname, addresses } = lease
   return { hostLink, hostMac, ifname, mac: parseMac(lease.mac), mtuBytes, addresses, wholeSubnets }
+}
+
+/** The node's server, at an address that the container has a way to. */
+function reachableDns(dns: CniDns, spec: AttachSpec): CniDns {
+  return familiesOf(spec).includes(4) ? dns : { ...dns, nameservers: [dnsAddress6] }
 }
 
 /** Capability `dns`, else the configuration's own key; what one leaves out is taken from neither. */

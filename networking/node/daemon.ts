@@ -59,6 +59,7 @@ import {
   type PipelineWatch,
   watchPipeline,
 } from './meters.ts'
+import { openGatewayNamesStage } from './gateway-names.ts'
 import { openNamesHttp } from './names-http.ts'
 import { type NetFlags } from './options.ts'
 import { type Overlay, openOverlay } from './overlay.ts'
@@ -141,6 +142,7 @@ function openPipeline({ flags, log, routes }: Ground, parts: PipelineParts) {
     openIsolationStage({ nft, table: nftTable, antispoof: containers.antispoof }),
     openPortmapStage(portmap),
     vips,
+    openGatewayNamesStage({ nft, table: nftTable }),
     names,
   ]
   const pipeline = new Pipeline(stages, parts.watch.observer)

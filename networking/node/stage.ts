@@ -23,7 +23,7 @@ export interface Repair {
 
 /** One part of what a node programs. The pipeline composes them; they know nothing of each other. */
 export interface Stage {
-  readonly name: 'overlay' | 'isolation' | 'portmap' | 'lb' | 'names'
+  readonly name: 'overlay' | 'isolation' | 'portmap' | 'lb' | 'gateway' | 'names'
   /** Pure: decides, performs nothing yet. */
   plan(change: SnapshotChange): StageSteps
   /** Reads the kernel back, repairs what differs from `snapshot`, sweeps what an earlier process left. */

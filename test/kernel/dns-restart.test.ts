@@ -6,13 +6,23 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { parseCidr } from '../../core/base/cidr.ts'
 import { systemClock } from '../../core/base/clock.ts'
 import { silentLog } from '../../core/base/log.ts'
+import { parseNetworkName } from '../../core/model/ids.ts'
+import { type ClusterSnapshot, type NodeSubnet } from '../../core/model/snapshot.ts'
 import { openSnapshotCache } from '../../networking/node/cache.ts'
-import { containerGateway, dnsAddress, dnsAddresses } from '../../networking/protocol.ts'
+import { containerGateway, dnsAddress, dnsAddress6, dnsAddresses } from '../../networking/protocol.ts'
 import { fixtureSnapshot } from '../fixtures/dns/snapshot.ts'
+import { buildClients, callPlugin } from '../support/cni-node.ts'
 import { canMakeHosts, makeHost, type TestHost } from '../support/hosts.ts'
+
+const six = parseNetworkName('six')
+const rooms: readonly NodeSubnet[] = [
+  { network: parseNetworkName('dcos'), subnets: ['10.80.9.0/24', 'fd00:80:0:9::/64'].map(parseCidr) },
+  { network: six, subnets: [parseCidr('fd00:81:0:9::/64')] },
+]
 
 const main = fileURLToPath(new URL('../../networking/node/main.ts', import.meta.url))
 
@@ -55,7 +65,7 @@ t.test('names are answered from the disk right after SIGKILL', { skip: canMakeHo
   host.run('ip', 'address', 'add', '198.18.0.2/24', 'dev', 'eth0')
   host.run('ip', 'link', 'set', 'eth0', 'up')
   const cache = openSnapshotCache({ file: join(stateDir, 'snapshot'), clock: systemClock, log: silentLog })
-  cache.save(fixtureSnapshot())
+  cache.save(snapshotWithRoom())
   cache.close()
   const flags = {
     'state-dir': stateDir,
@@ -85,10 +95,23 @@ t.test('names are answered from the disk right after SIGKILL', { skip: canMakeHo
   )
   // Threefold: what is measured with is one more process for each attempt, and the load was not the same a moment ago.
   t.ok(tookMs <= Math.max(1500, 3 * slowness * quiet.answerMs), `${tookMs} ms`)
-  await t.test('from a container, over both IP versions', async (t) => {
-    const container = attachContainer(host)
+  for (let i = 0; i < 1000 && !existsSync(flags.socket); i++) await sleep(10)
+  await t.test('an IPv6-only container is told a server that it reaches', async (t) => {
+    const container = makeHost('six')
     t.teardown(() => container.remove())
-    for (const server of [...dnsAddresses, containerGateway[4]]) {
+    const { answer } = await attach(t, container, { directory: stateDir, socket: flags.socket, network: 'six' })
+    t.match(answer, { dns: { nameservers: [dnsAddress6] } })
+    const dig = ['dig', `@${dnsAddress6}`, '+short', '+time=3', '+tries=3', 'web.marathon.mesos', 'A']
+    const { stdout } = await run('nsenter', [`--net=${container.path}`, ...dig]).catch(() => ({ stdout: '' }))
+    t.match(stdout, /^\d+\./)
+  })
+  await t.test('from a container that CNI attached, at every address and over both IP versions', async (t) => {
+    const container = makeHost('box')
+    t.teardown(() => container.remove())
+    const added = await attach(t, container, { directory: stateDir, socket: flags.socket, network: 'dcos' })
+    const { nameservers = [] } = (added.answer?.['dns'] ?? {}) as { readonly nameservers?: readonly string[] } // CNI: dns
+    t.ok(nameservers.length > 0, 'CNI names servers for resolv.conf')
+    for (const server of [...nameservers, ...dnsAddresses, containerGateway[4], `${containerGateway[6]}%eth0`]) {
       for (const transport of ['+notcp', '+tcp']) {
         const dig = ['dig', `@${server}`, transport, '+short', '+time=3', '+tries=3', 'web.marathon.mesos', 'A']
         const { stdout } = await run('nsenter', [`--net=${container.path}`, ...dig]).catch(() => ({ stdout: '' }))
@@ -98,21 +121,28 @@ t.test('names are answered from the disk right after SIGKILL', { skip: canMakeHo
   })
 })
 
-/** Wired as CNI wires it: an address of its own, everything else by the link-local gateway, whose MAC is known. */
-function attachContainer(host: TestHost): TestHost {
-  const container = makeHost('box')
-  host.run('ip', 'link', 'add', 'box0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', container.name)
-  host.run('ip', 'link', 'set', 'box0', 'up')
-  const mac = /link\/ether (\S+)/.exec(host.run('ip', 'link', 'show', 'box0'))?.[1] ?? ''
-  container.run('ip', 'link', 'set', 'eth0', 'up')
-  const own = { 4: '10.80.9.2/32', 6: 'fd00:77::2/128' }
-  for (const family of [4, 6] as const) {
-    const nodad = family === 6 ? ['nodad'] : []
-    const gateway = containerGateway[family]
-    container.run('ip', 'address', 'add', own[family], 'dev', 'eth0', ...nodad)
-    container.run('ip', 'neighbour', 'replace', gateway, 'lladdr', mac, 'dev', 'eth0', 'nud', 'permanent')
-    container.run('ip', `-${family}`, 'route', 'add', 'default', 'via', gateway, 'dev', 'eth0', 'onlink')
-    host.run('ip', 'route', 'add', own[family], 'dev', 'box0')
+/** The fixture, a network without IPv4 and room for containers of this node. */
+function snapshotWithRoom(): ClusterSnapshot {
+  const snapshot = fixtureSnapshot()
+  const nodes = [...snapshot.nodes].map(
+    ([name, node]) => [name, name === 'host-a' ? { ...node, subnets: rooms } : node] as const,
+  )
+  const networks = new Map(snapshot.networks).set(six, { name: six, vni: 2, subnets: [parseCidr('fd00:81::/48')] })
+  return { ...snapshot, networks, nodes: new Map(nodes) }
+}
+
+/** As a runtime does it; the daemon ends with the host, and so does what is attached. */
+async function attach(t: Test, container: TestHost, daemon: { directory: string; socket: string; network: string }) {
+  const { directory, socket, network } = daemon
+  const [plugin = ''] = buildClients(directory).values()
+  const env = {
+    CNI_COMMAND: 'ADD',
+    CNI_CONTAINERID: container.name,
+    CNI_NETNS: container.path,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: directory,
   }
-  return container
+  const added = await callPlugin(plugin, env, { cniVersion: '1.0.0', name: network, type: 'weft', socket })
+  t.equal(added.exitCode, 0, added.stdout)
+  return added
 }
