@@ -1,7 +1,7 @@
 import { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { silentLog } from '../../core/base/log.ts'
-import { type Services, openServices } from '../../core/services/services.ts'
+import { type ClusterFacts, type Services, openServices } from '../../core/services/services.ts'
 import { type TaskId } from '../../core/model/ids.ts'
 import { type MemoryStore, openMemoryStore } from '../../core/store/memory.ts'
 import {
@@ -48,6 +48,8 @@ export interface WorldParts {
   readonly agents?: readonly FakeAgent[]
   readonly from?: ServicesWorld
   readonly term?: number
+  /** Nodes that are waited for; absent: none is. */
+  readonly convergence?: NonNullable<ClusterFacts['convergence']>
 }
 
 /** Opens services on a new cluster and an empty store, or on those of an earlier world. */
@@ -62,6 +64,7 @@ export async function openServicesWorld(parts: WorldParts = {}): Promise<Service
       version: () => 42,
       leader: () => 'master:8080',
       hostname: 'master',
+      ...(parts.convergence === undefined ? {} : { convergence: parts.convergence }),
     },
   })
   const app = Fastify()
