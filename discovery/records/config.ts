@@ -73,6 +73,10 @@ export interface NamesConfig {
   readonly versionText?: string
   /** A log line for each query. Costs the fast path. */
   readonly queryLog: 'off' | 'on'
+  /** TCP connections of each address; one more closes the one that was quiet longest. RFC 7766 §6.2.3. */
+  readonly tcpConnections: number
+  /** How long a connection may be without a whole query. */
+  readonly tcpIdleSeconds: number
   /** Absent: clients are answered as often as they ask. Costs the fast path. */
   readonly rateLimit?: RateLimitConfig
 }
@@ -101,6 +105,8 @@ export function namesConfig(changes: Partial<NamesConfig> = {}): NamesConfig {
     aliasZones: [],
     transfersTo: [],
     queryLog: 'off',
+    tcpConnections: 12_000,
+    tcpIdleSeconds: 10,
     ...changes,
   }
 }

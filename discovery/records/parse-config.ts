@@ -19,6 +19,8 @@ const keys: Readonly<Record<string, { readonly field: keyof NamesConfig; readonl
   domain: { field: 'domain', parse: (value) => parseName(text(value).toLowerCase()) },
   labels: { field: 'labels', parse: oneOf(['rfc1123', 'rfc952']) },
   ttlSeconds: { field: 'ttlSeconds', parse: seconds },
+  tcpConnections: { field: 'tcpConnections', parse: connections },
+  tcpIdleSeconds: { field: 'tcpIdleSeconds', parse: seconds },
   negativeTtlSeconds: { field: 'negativeTtlSeconds', parse: seconds },
   nameServers: { field: 'nameServers', parse: listOf((value) => parseIp(text(value))) },
   reversePrefixes: { field: 'reversePrefixes', parse: listOf((value) => parseCidr(text(value))) },
@@ -94,6 +96,12 @@ function rateLimitOf(value: unknown): RateLimitConfig {
   const { responsesPerSecond } = given
   if (typeof responsesPerSecond !== 'number') throw wrong('responsesPerSecond is missing')
   return { ...given, responsesPerSecond }
+}
+
+function connections(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > 1_000_000)
+    throw wrong('a whole number from 1 to 1000000 is needed')
+  return value
 }
 
 function seconds(value: unknown): number {

@@ -26,7 +26,7 @@ const queriesPerTurn = 32
 /** Limits of design.md. */
 export const defaultTcpLimits: TcpLimits = {
   idleMs: 10_000,
-  maxConnections: 2000,
+  maxConnections: 12_000,
   maxUnsentBytes: 512 * 1024,
   maxWaiting: 100,
 }

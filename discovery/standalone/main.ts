@@ -137,9 +137,10 @@ async function openServers({ options, stage, signal, opened }: Ground): Promise<
   const respond = names.queryLog === 'on' ? logQueries(responder, log, () => performance.now()) : responder
   const transfer = makeTransfer(zones, names.transfersTo)
   const limited = names.rateLimit === undefined ? {} : { rateLimit: rateLimit(names.rateLimit) }
+  const tcp = { maxConnections: names.tcpConnections, idleMs: names.tcpIdleSeconds * 1000 }
   const dns: Place[] = []
   for (const { address, port } of listen) {
-    const server = await openDnsServer({ ...common, ...limited, respond, transfer, addresses: [address], port })
+    const server = await openDnsServer({ ...common, ...limited, tcp, respond, transfer, addresses: [address], port })
     opened.push(server)
     dns.push(...server.endpoints)
   }

@@ -15,7 +15,13 @@ import { fixtureSnapshot } from '../fixtures/dns/snapshot.ts'
 
 const say = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)
 const onFailure = () => process.exit(3)
-const common = { config: namesConfig(), addresses: [parseIp('127.0.0.1')], port: 0, log: silentLog, threads: 0 }
+const common = {
+  config: namesConfig({ tcpIdleSeconds: 120 }),
+  addresses: [parseIp('127.0.0.1')],
+  port: 0,
+  log: silentLog,
+  threads: 0,
+}
 const server = await openDnsThreads({ ...common, onFailure })
 const stage = openNamesStage({ self: parseNodeName('host-a'), publish: server.apply })
 const next = fixtureSnapshot()

@@ -94,7 +94,7 @@ async function run(): Promise<void> {
   const observer = statsObserver(new Float64Array(data.stats))
   const closing = new AbortController()
   const forward = data.proxy === undefined ? {} : { forward: proxy(data.proxy, hot, closing.signal) }
-  const { versionText, queryLog, transfersTo } = data.config
+  const { versionText, queryLog, transfersTo, tcpConnections, tcpIdleSeconds } = data.config
   const options = { zones, log, observer, hot, ...forward, ...(versionText === undefined ? {} : { versionText }) }
   const responder = makeResponder(options)
   const respond = queryLog === 'on' ? logQueries(responder, log, () => performance.now()) : responder
@@ -107,6 +107,7 @@ async function run(): Promise<void> {
     port,
     transports,
     transfer: makeTransfer(zones, transfersTo),
+    tcp: { maxConnections: tcpConnections, idleMs: tcpIdleSeconds * 1000 },
     ...(data.config.rateLimit === undefined ? {} : { rateLimit: rateLimit(data.config.rateLimit) }),
   })
   const endUdp = data.udp === 'hot' ? answerUdp({ respond, observer, signal: closing.signal }) : () => undefined
