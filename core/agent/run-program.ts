@@ -52,7 +52,7 @@ export async function runProgram(call: ProgramCall, { signal }: { readonly signa
     })
     signal.throwIfAborted()
     if (status === 0) return Buffer.concat(output)
-    const told = lastLine(Buffer.concat(complaint).toString('utf8'))
+    const told = complaintIn(Buffer.concat(complaint).toString('utf8'))
     throw new AppError('ERR_AGENT_PROGRAM', told === '' ? `${program} ended with ${status}` : `${program}: ${told}`)
   } catch (error) {
     throw explain(call, error)
@@ -78,9 +78,9 @@ function collect(stream: NodeJS.ReadableStream | null, onLine: ((line: string) =
   return chunks
 }
 
-/** The last thing said, without the time and level that Go programs put before it. */
-function lastLine(text: string): string {
-  const line = text.trim().split('\n').at(-1) ?? ''
-  const message = /\bmsg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]
-  return (message?.replaceAll('\\"', '"') ?? line).slice(0, 1000)
+/** What a program complained of: the message of the last line that Go programs log, else the first line. */
+function complaintIn(text: string): string {
+  const lines = text.trim().split('\n')
+  const message = /\bmsg="((?:[^"\\]|\\.)*)"/.exec(lines.at(-1) ?? '')?.[1]
+  return (message?.replaceAll('\\"', '"') ?? lines[0] ?? '').slice(0, 1000)
 }

@@ -113,7 +113,7 @@ t.test('images that may go', async (t) => {
   const image = (key: string, daysAgo: number, sizeBytes: number, inUse = false): StoredImage => {
     return { key, sizeBytes, usedAtMs: 100 * day - daysAgo * day, inUse }
   }
-  const policy = { maxBytes: 100, maxAgeMs: 7 * day }
+  const policy = { maxBytes: 100, maxAgeMs: 7 * day, graceMs: 600_000 }
   const cases = [
     ['all fits', [image('a', 1, 50), image('b', 2, 50)], []],
     ['too old', [image('a', 8, 1), image('b', 7, 1)], ['a']],

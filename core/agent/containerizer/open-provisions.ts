@@ -18,7 +18,7 @@ const collectMs = 600_000
 const dayMs = 24 * 3_600_000
 
 /** Source: mesos, fetcher_cache_size. */
-const cachePolicy = { maxBytes: 2 * 1024 ** 3, maxAgeMs: 7 * dayMs }
+const cachePolicy = { maxBytes: 2 * 1024 ** 3, maxAgeMs: 7 * dayMs, graceMs: 0 }
 
 /** What an operator decides on images, volumes and fetched files. */
 export interface ProvisionFlags {
@@ -43,7 +43,7 @@ export function openProvisions(
     puller: openPuller({ insecure: flags.insecureRegistries }),
     archives: openArchives(fetch),
     hidden: host.hidden,
-    keep: { maxBytes: flags.imageDiskMb * 1024 ** 2, maxAgeMs: 7 * dayMs },
+    keep: { maxBytes: flags.imageDiskMb * 1024 ** 2, maxAgeMs: 7 * dayMs, graceMs: collectMs },
     log,
   })
   const collect = () => {

@@ -10,15 +10,14 @@ export interface StoredImage {
 export interface KeepPolicy {
   readonly maxBytes: number
   readonly maxAgeMs: number
+  /** What was asked for so short a time ago may be about to be used. */
+  readonly graceMs: number
 }
-
-/** An image that was asked for a moment ago may be about to be used. */
-const graceMs = 600_000
 
 /** Images that may go: unused for long, then the longest unused ones until the rest fits. Those in use stay. */
 export function expiredImages(
   images: readonly StoredImage[],
-  { maxBytes, maxAgeMs }: KeepPolicy,
+  { maxBytes, maxAgeMs, graceMs }: KeepPolicy,
   nowMs: number,
 ): readonly string[] {
   let total = images.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
