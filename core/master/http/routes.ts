@@ -9,6 +9,7 @@ import { policyRoutes } from '../policies/routes.ts'
 import { metricsText } from './metrics.ts'
 import { type NetworkRoutesOptions, networkRoutes } from './networks.ts'
 import { stateRoutes } from './state/routes.ts'
+import { statusOfCode } from './status.ts'
 import { vipRoutes } from './vips.ts'
 import { agentView, nodeView, snapshotView, taskView } from './views.ts'
 
@@ -92,42 +93,6 @@ function convergeRoute(app: FastifyInstance, { context }: RoutesOptions): void {
       raw.socket.off('close', leave)
     }
   })
-}
-
-/** Codes that are the caller's fault, or the cluster's state, and how HTTP says so. The others are 500. */
-const statusOfCode: Readonly<Record<string, number>> = {
-  ERR_MODEL_ID: 422,
-  ERR_MODEL_ROLE: 422,
-  ERR_MASTER_AGENT_UNKNOWN: 404,
-  ERR_MASTER_AGENT_GONE: 409,
-  ERR_MASTER_AGENT_DRAINING: 409,
-  ERR_MASTER_AGENT_DISCONNECTED: 409,
-  ERR_MASTER_OPERATION: 409,
-  ERR_MASTER_QUOTA_ROLE: 422,
-  ERR_MASTER_QUOTA_LIMIT: 422,
-  ERR_MASTER_QUOTA_CONSUMED: 409,
-  ERR_MASTER_WEIGHT: 422,
-  ERR_MASTER_NETWORK_SUBNET: 422,
-  ERR_MASTER_POLICY_NETWORK: 422,
-  ERR_MASTER_POLICY_EXISTS: 409,
-  ERR_MASTER_POLICIES_EXHAUSTED: 409,
-  ERR_MASTER_POLICY_UNKNOWN: 404,
-  ERR_MASTER_NETWORK_EXISTS: 409,
-  ERR_MASTER_NETWORK_OVERLAP: 409,
-  ERR_MASTER_NETWORK_VNI: 409,
-  ERR_MASTER_NETWORK_IN_USE: 409,
-  ERR_MASTER_NETWORKS_EXHAUSTED: 409,
-  ERR_MASTER_NODE_IN_USE: 409,
-  ERR_MASTER_VIP_ADDRESS: 422,
-  ERR_MASTER_VIP_TAKEN: 409,
-  ERR_MASTER_VIP_IN_USE: 409,
-  ERR_MASTER_VIPS_EXHAUSTED: 409,
-  ERR_MASTER_VIP_UNKNOWN: 404,
-  ERR_MASTER_NETWORK_UNKNOWN: 404,
-  ERR_MASTER_NODE_UNKNOWN: 404,
-  ERR_STORE_FULL: 503,
-  ERR_STORE_IO: 503,
-  ERR_STORE_TERM: 503,
 }
 
 /** Answers with `{message}`, for wrong input also `{details: [{path, errors}]}` as /v2 does. */

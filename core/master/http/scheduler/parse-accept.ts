@@ -11,7 +11,8 @@ import { executorWire, idValue, resourceWire, taskWire, type Wire } from '../../
 const filters = z.looseObject({ refuse_seconds: z.number().default(5) }).default({ refuse_seconds: 5 })
 const resourceList = z.array(resourceWire).default([])
 
-const operationWire = z.looseObject({
+/** Message Offer.Operation. */
+export const operationWire = z.looseObject({
   type: z.string(),
   id: idValue.optional(),
   launch: z.looseObject({ task_infos: z.array(taskWire).default([]) }).optional(),
@@ -35,6 +36,9 @@ export const acceptWire = z.looseObject({
 export const declineWire = z.looseObject({ offer_ids: z.array(idValue).default([]), filters })
 
 type OperationWire = Wire<typeof operationWire>
+
+/** An operation on what is reserved. */
+export type StorageOperation = Exclude<OfferOperation, { readonly kind: 'launch' | 'launch-group' }>
 
 /** What the operations of one call come to. */
 interface Parsed {
@@ -144,7 +148,8 @@ function problemOf(error: unknown): string {
   throw error
 }
 
-function parseStorage(wire: OperationWire, path: string): readonly OfferOperation[] {
+/** RESERVE, UNRESERVE, CREATE and DESTROY: of an ACCEPT, or of an operator. @throws ERR_SCHEDULER_MALFORMED */
+export function parseStorage(wire: OperationWire, path: string): readonly StorageOperation[] {
   const [kind, list, member] = storageOf(wire)
   const at = `${path}.${kind}.${member}`
   const { unreserved, reserved } = parseResources(needed(list, at), at)
