@@ -1,5 +1,5 @@
-import { constraintProblem } from '../services/constraints.ts'
-import { type Finding } from '../services/problem.ts'
+import { constraintProblem } from '../scheduling/constraints.ts'
+import { type Finding } from '../scheduling/problem.ts'
 import { type JobId } from './ids.ts'
 import { type JobDefinition } from './job.ts'
 import { isCircular } from './plan.ts'

@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.ts'
-import { isObject } from '../services/json.ts'
+import { isObject } from '../scheduling/json.ts'
 import { type CheckContext } from './check.ts'
 import { type JobId, parseJobId, parseRunId, parseScheduleId, type RunId } from './ids.ts'
 import { type JobDefinition, type JobRecord, type JobSchedule, noHistory, type Schedule } from './job.ts'

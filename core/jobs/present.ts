@@ -1,5 +1,5 @@
-import { rejectReasons } from '../services/match.ts'
-import { type JsonObject } from '../services/json.ts'
+import { countReasons, funnel } from '../scheduling/offers.ts'
+import { type JsonObject } from '../scheduling/json.ts'
 import { type FinishedRun, type JobRecord, type JobSchedule } from './job.ts'
 import { type Waiting } from './memory.ts'
 import { nextRunAtMs } from './plan.ts'
@@ -102,18 +102,7 @@ export function queuedJson({ id }: Run, waiting: Waiting): JsonObject {
       unusedOffersCount: waiting.unusedOffers,
       lastUnusedOfferAt: timeOrNull(waiting.lastUnusedAtMs),
       lastUsedOfferAt: timeOrNull(waiting.lastUsedAtMs),
-      rejectSummaryLastOffers: funnel([...waiting.rejections.values()]),
+      rejectSummaryLastOffers: funnel(countReasons(waiting.rejections.values())),
     },
   }
-}
-
-/** Each check sees the offers that all checks before it let through. */
-function funnel(reasons: readonly string[]): readonly JsonObject[] {
-  let processed = reasons.length
-  return rejectReasons.map((reason) => {
-    const declined = reasons.filter((other) => other === reason).length
-    const step = { reason, declined, processed }
-    processed -= declined
-    return step
-  })
 }

@@ -1,5 +1,5 @@
 import { AppError } from '../base/errors.ts'
-import { type Finding, groupProblems, type Problem } from '../services/problem.ts'
+import { type Finding, groupProblems, type Problem } from '../scheduling/problem.ts'
 
 /** ERR_JOBS_INVALID with what is wrong. */
 class InvalidJob extends AppError {

@@ -1,7 +1,7 @@
 import { type ContainerInfo, type VolumeMount } from '../model/container.ts'
 import { parseNetworkName, type TaskId } from '../model/ids.ts'
 import { type CommandInfo, type TaskInfo } from '../model/task.ts'
-import { type OfferPool } from '../services/match.ts'
+import { type OfferPool } from '../scheduling/offers.ts'
 import { taskNameOf } from './ids.ts'
 import { resourcesOf } from './place.ts'
 import { type Run } from './run.ts'

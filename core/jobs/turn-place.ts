@@ -1,7 +1,7 @@
 import { type OfferId } from '../model/ids.ts'
 import { type SchedulerCall } from '../model/scheduler.ts'
 import { type TaskInfo } from '../model/task.ts'
-import { type OfferPool, poolOffers } from '../services/match.ts'
+import { type OfferPool, poolOffers } from '../scheduling/offers.ts'
 import { taskIdOf } from './ids.ts'
 import { ageOf, type Memory, type Moment, type Waiting } from './memory.ts'
 import { placeRuns, type Placing } from './place.ts'

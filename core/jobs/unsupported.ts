@@ -1,5 +1,5 @@
-import { isObject, type JsonObject } from '../services/json.ts'
-import { type Finding } from '../services/problem.ts'
+import { isObject, type JsonObject } from '../scheduling/json.ts'
+import { type Finding } from '../scheduling/problem.ts'
 
 const isEmpty = (value: unknown): boolean =>
   (Array.isArray(value) && value.length === 0) || (isObject(value) && Object.keys(value).length === 0)

@@ -1,5 +1,5 @@
 import { type AppId } from './ids.ts'
-import { stableJson } from './json.ts'
+import { stableJson } from '../scheduling/json.ts'
 import { type AppFields } from './schema.ts'
 
 /** An app that may run: every default filled in, checked across fields. Only `parseApp` makes one. */

@@ -1,4 +1,4 @@
-import { type Finding } from './problem.ts'
+import { type Finding } from '../scheduling/problem.ts'
 import { type AppFields } from './schema.ts'
 
 /** What is wrong with the networks of an app. `known`: those that the cluster has. */

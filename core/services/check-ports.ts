@@ -1,5 +1,5 @@
 import { type AppPort, appPorts, isHostMode } from './ports.ts'
-import { type Finding } from './problem.ts'
+import { type Finding } from '../scheduling/problem.ts'
 import { type AppFields } from './schema.ts'
 
 /** Ports declared where the app's kind of network has none. */

@@ -1,11 +1,11 @@
 import { checkNetworks } from './check-networks.ts'
 import { checkContainer } from './container.ts'
 import { checkPortPlaces, checkPorts } from './check-ports.ts'
-import { constraintProblem } from './constraints.ts'
+import { constraintProblem } from '../scheduling/constraints.ts'
 import { type VipSpec } from '../model/vip.ts'
 import { type AppId } from './ids.ts'
 import { appPorts } from './ports.ts'
-import { type Finding } from './problem.ts'
+import { type Finding } from '../scheduling/problem.ts'
 import { type AppFields, type HealthCheckDefinition } from './schema.ts'
 import { formatVipTerms, type VipUse, vipUses } from './vip-use.ts'
 

@@ -13,7 +13,7 @@ import {
 import { type Draft } from './draft.ts'
 import { type GroupVersion } from './group.ts'
 import { type AppId, type GroupId, isBelow, parentOf, rootGroup } from './ids.ts'
-import { stableJson } from './json.ts'
+import { stableJson } from '../scheduling/json.ts'
 import { type GroupUpdate, parseGroup } from './parse-group.ts'
 import { invalidApp } from './problem.ts'
 

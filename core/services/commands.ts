@@ -12,7 +12,7 @@ import {
 import { type Draft } from './draft.ts'
 import { type AppId, parseAppId } from './ids.ts'
 import { type Instance, isActive, isOccupying, stepInstance } from './instance.ts'
-import { isObject } from './json.ts'
+import { isObject } from '../scheduling/json.ts'
 import { mergeUpdate, parseApp } from './parse-app.ts'
 import { invalidApp, problemsOf } from './problem.ts'
 import { vipUses } from './vip-use.ts'

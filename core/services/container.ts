@@ -1,7 +1,7 @@
 import { type ContainerInfo, type FetchUri, type Image, type VolumeMount } from '../model/container.ts'
 import { type TaskInfo } from '../model/task.ts'
 import { type AppDefinition } from './app.ts'
-import { type Finding } from './problem.ts'
+import { type Finding } from '../scheduling/problem.ts'
 import { type AppFields } from './schema.ts'
 
 /** How the tasks of an app get their root file system, volumes and files. */

@@ -15,7 +15,8 @@ import { orderApps, pathExists } from './dependencies.ts'
 import { type Draft } from './draft.ts'
 import { type GroupRecord } from './group.ts'
 import { type AppId, type GroupId } from './ids.ts'
-import { invalidApp, type Problem } from './problem.ts'
+import { type Problem } from '../scheduling/problem.ts'
+import { invalidApp } from './problem.ts'
 import { removeGroup } from './turn-deployment.ts'
 
 /** What a command sees and may change. When it throws, the draft is dropped. */

@@ -1,5 +1,5 @@
-import { isObject, type JsonObject } from './json.ts'
-import { type Finding } from './problem.ts'
+import { isObject, type JsonObject } from '../scheduling/json.ts'
+import { type Finding } from '../scheduling/problem.ts'
 
 /** An app in today's form, and what is wrong with its old form. */
 export interface Translated {

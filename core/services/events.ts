@@ -1,4 +1,4 @@
-import { type JsonObject } from './json.ts'
+import { type JsonObject } from '../scheduling/json.ts'
 
 /** An event of /v2/events: `eventType` and `timestamp` are in the body too, as Marathon has them. */
 export interface ServiceEvent {

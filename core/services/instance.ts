@@ -1,6 +1,6 @@
 import { type AgentId, type TaskId } from '../model/ids.ts'
 import { isTerminal, type NetworkInfo, type TaskState, type TaskStatus } from '../model/task.ts'
-import { type Place } from './constraints.ts'
+import { type Place } from '../scheduling/constraints.ts'
 import { type AppId } from './ids.ts'
 
 /** `unchecked`: has no health check. `pending`: its check has no answer yet. */

@@ -1,40 +1,8 @@
-import { type AgentId, type OfferId } from '../model/ids.ts'
-import { addResources, containsResources, portsToRanges, type Resources } from '../model/resources.ts'
-import { type Offer } from '../model/scheduler.ts'
+import { containsResources, portsToRanges, type Resources } from '../model/resources.ts'
 import { type AppDefinition } from './app.ts'
-import { fulfils, type Place } from './constraints.ts'
+import { fulfils, type Place } from '../scheduling/constraints.ts'
+import { type OfferPool, type RejectReason } from '../scheduling/offers.ts'
 import { appPorts, assignHostPorts } from './ports.ts'
-
-/**
- * Why an offer was not used, in the order of the checks. Source: marathon, NoOfferMatchReason;
- * `InsufficientAddresses` is ours: the node's part of a network of the app has no free address.
- */
-export const rejectReasons = [
-  'UnfulfilledRole',
-  'UnfulfilledConstraint',
-  'NoCorrespondingReservationFound',
-  'AgentMaintenance',
-  'InsufficientCpus',
-  'InsufficientMemory',
-  'InsufficientDisk',
-  'InsufficientAddresses',
-  'InsufficientPorts',
-  'DeclinedScarceResources',
-] as const
-
-/** One of {@link rejectReasons}. */
-export type RejectReason = (typeof rejectReasons)[number]
-
-/** All offers of one agent in one role, together: so that parts of an agent add up. */
-export interface OfferPool {
-  readonly agentId: AgentId
-  readonly role: string
-  readonly place: Place
-  readonly offerIds: readonly OfferId[]
-  readonly resources: Resources
-  /** Containers that still fit on the agent's node, by network; one of which that is not known is left out. */
-  readonly freeAddresses?: Readonly<Record<string, number>>
-}
 
 /** What an instance of an app takes of an offer, or the first reason why the offer will not do. */
 export type MatchResult =
@@ -81,29 +49,4 @@ export function networksOf({ networks }: Pick<AppDefinition, 'networks'>): reado
 
 function reject(reason: RejectReason): MatchResult {
   return { kind: 'reject', reason }
-}
-
-function room(freeAddresses: Offer['freeAddresses']): Pick<OfferPool, 'freeAddresses'> {
-  return freeAddresses === undefined ? {} : { freeAddresses }
-}
-
-/** Offers by agent and role. */
-export function poolOffers(offers: Iterable<Offer>): readonly OfferPool[] {
-  const pools = new Map<string, OfferPool>()
-  for (const { id, agentId, hostname, role, attributes, resources, freeAddresses } of offers) {
-    const key = `${agentId} ${role}`
-    const pool = pools.get(key)
-    pools.set(
-      key,
-      pool === undefined
-        ? { agentId, role, place: { hostname, attributes }, offerIds: [id], resources, ...room(freeAddresses) }
-        : {
-            ...pool,
-            offerIds: [...pool.offerIds, id],
-            resources: addResources(pool.resources, resources),
-            ...room(freeAddresses), // of the same node: the later offer knows better
-          },
-    )
-  }
-  return [...pools.values()]
 }

@@ -2,9 +2,10 @@ import { AppError, errorMessage, hasCode } from '../base/errors.ts'
 import { type AppDefinition } from './app.ts'
 import { type CheckContext } from './check.ts'
 import { type AppId, type GroupId, parentOf, parseGroupId, resolvePath } from './ids.ts'
-import { isObject, type JsonObject, withoutNulls } from './json.ts'
+import { isObject, type JsonObject, withoutNulls } from '../scheduling/json.ts'
 import { parseApp } from './parse-app.ts'
-import { invalidApp, type Problem, problemsOf } from './problem.ts'
+import { type Problem } from '../scheduling/problem.ts'
+import { invalidApp, problemsOf } from './problem.ts'
 
 /** A group as a request's body has it; what is absent stays as it is. */
 export interface GroupUpdate {

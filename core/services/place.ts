@@ -1,10 +1,11 @@
 import { type AgentId } from '../model/ids.ts'
 import { type Resources, subtractResources } from '../model/resources.ts'
 import { type AppRecord } from './app.ts'
-import { type Place } from './constraints.ts'
+import { type Place } from '../scheduling/constraints.ts'
 import { type AppId } from './ids.ts'
 import { type Instance, isActive } from './instance.ts'
-import { matchOffer, networksOf, type OfferPool, type RejectReason } from './match.ts'
+import { type OfferPool, type RejectReason } from '../scheduling/offers.ts'
+import { matchOffer, networksOf } from './match.ts'
 
 /** Instances of an app that wait for a place. */
 export interface Demand {

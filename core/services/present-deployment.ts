@@ -1,6 +1,6 @@
 import { type AppRecord, type Deployment } from './app.ts'
 import { type AppId } from './ids.ts'
-import { type JsonObject } from './json.ts'
+import { type JsonObject } from '../scheduling/json.ts'
 import { formatVersion } from './version.ts'
 
 /** What one app or one instance of a deployment waits for. */

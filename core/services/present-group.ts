@@ -1,5 +1,5 @@
 import { type AppId, type GroupId, parentOf } from './ids.ts'
-import { type JsonObject } from './json.ts'
+import { type JsonObject } from '../scheduling/json.ts'
 import { type AppFacts, appJson, type Embed } from './present.ts'
 import { formatVersion } from './version.ts'
 import { type WorldView } from './world.ts'

@@ -1,5 +1,5 @@
 import { type Instance } from './instance.ts'
-import { type JsonObject } from './json.ts'
+import { type JsonObject } from '../scheduling/json.ts'
 import { formatVersion } from './version.ts'
 
 /** Source: marathon, core/condition/Condition.scala, as far as an instance here can be in it. */

@@ -1,7 +1,7 @@
-import { type JsonObject } from './json.ts'
-import { type RejectReason, rejectReasons } from './match.ts'
+import { type JsonObject } from '../scheduling/json.ts'
+import { countReasons, funnel } from '../scheduling/offers.ts'
 import { appJson, type AppFacts } from './present.ts'
-import { countReasons, type UnusedOffer, type Waiting } from './runtime.ts'
+import { type UnusedOffer, type Waiting } from './runtime.ts'
 
 /** What GET /v2/queue is to say of an app. */
 export interface QueueOptions {
@@ -42,17 +42,6 @@ function offersSummary(waiting: Waiting | undefined): JsonObject {
     rejectSummaryLastOffers: funnel(countReasons(waiting?.rejections.values() ?? [])),
     rejectSummaryLaunchAttempt: funnel(waiting?.attempt ?? new Map()),
   }
-}
-
-/** Each check sees the offers that all checks before it let through. */
-function funnel(counts: ReadonlyMap<RejectReason, number>): readonly JsonObject[] {
-  let processed = [...counts.values()].reduce((sum, count) => sum + count, 0)
-  return rejectReasons.map((reason) => {
-    const declined = counts.get(reason) ?? 0
-    const step = { reason, declined, processed }
-    processed -= declined
-    return step
-  })
 }
 
 /** An offer as Marathon shows one. Source: marathon, types/offer.raml. */

@@ -2,7 +2,7 @@ import { type AgentId, type TaskId } from '../model/ids.ts'
 import { type TaskState } from '../model/task.ts'
 import { type Backoff, noBackoff } from './backoff.ts'
 import { type AppId } from './ids.ts'
-import { type OfferPool, type RejectReason } from './match.ts'
+import { countReasons, type OfferPool, type RejectReason } from '../scheduling/offers.ts'
 
 /** The last task of an app that ended unasked. */
 export interface TaskFailure {
@@ -130,16 +130,6 @@ export function afterOffers(waiting: Waiting, { placed, pools, rejections, nowMs
     ...(rejections.size > 0 ? { lastUnusedAtMs: nowMs } : {}),
     ...(placed > 0 ? { lastUsedAtMs: nowMs } : {}),
   }
-}
-
-/** How often each reason was given, added to `before`. */
-export function countReasons(
-  reasons: Iterable<RejectReason>,
-  before: ReadonlyMap<RejectReason, number> = new Map(),
-): ReadonlyMap<RejectReason, number> {
-  const counts = new Map(before)
-  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1)
-  return counts
 }
 
 /** Input of {@link afterOffers}. */

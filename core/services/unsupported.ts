@@ -1,4 +1,4 @@
-import { isObject } from './json.ts'
+import { isObject } from '../scheduling/json.ts'
 
 /** Where in a body a field stands. */
 type Place = 'app' | 'container' | 'healthCheck'

@@ -17,7 +17,7 @@ import {
 } from '../model/vip.ts'
 import { type AppId } from './ids.ts'
 import { appPorts, type PortFields } from './ports.ts'
-import { type Finding, formatPath } from './problem.ts'
+import { type Finding, formatPath } from '../scheduling/problem.ts'
 import { type AppFields } from './schema.ts'
 
 /** A VIP label of an app's port. */

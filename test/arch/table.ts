@@ -16,8 +16,6 @@ export const mechanism = [
 const mechanismGround = ['core/base', 'core/model/ids.ts', 'networking/protocol.ts']
 
 const coreProcess = ['core/base', 'core/reconcile', 'core/model', 'core/api', 'core/store']
-/** What both schedulers use of one another: pure helpers without knowledge of apps or jobs. */
-const schedulingHelpers = ['constraints', 'json', 'match', 'problem'].map((name) => `core/services/${name}.ts`)
 const networkingDomain = [...domainGround, ...mechanism, 'networking/node/stage.ts']
 
 /** Which folder may import which (layout.md); `core/cli` and files named `main.ts` compose everything. */
@@ -29,8 +27,9 @@ export const allowedImports: Readonly<Record<string, readonly string[]>> = {
   'core/api': ['core/model', 'core/base'],
   'core/master': coreProcess,
   'core/agent': [...coreProcess, 'cni-plugins/cni'],
-  'core/services': coreProcess,
-  'core/jobs': [...coreProcess, ...schedulingHelpers],
+  'core/scheduling': ['core/base', 'core/model'],
+  'core/services': [...coreProcess, 'core/scheduling'],
+  'core/jobs': [...coreProcess, 'core/scheduling'],
   'networking/netlink': [...mechanismGround, 'networking/netns.ts'],
   'networking/nft': mechanismGround,
   'networking/ipam': mechanismGround,

@@ -1,6 +1,6 @@
 import { type FastifyInstance } from 'fastify'
 import { AppError } from '../../base/errors.ts'
-import { isObject } from '../../services/json.ts'
+import { isObject } from '../../scheduling/json.ts'
 import {
   addSchedule,
   createJob,

@@ -1,5 +1,5 @@
 import { type FastifyInstance } from 'fastify'
-import { isObject } from '../../services/json.ts'
+import { isObject } from '../../scheduling/json.ts'
 import { createJob, requireJob, updateJob } from '../commands.ts'
 import { type JobsApi } from '../jobs.ts'
 import { jobJson } from '../present.ts'

@@ -1,5 +1,5 @@
 import { type FastifyInstance } from 'fastify'
-import { isObject } from '../../services/json.ts'
+import { isObject } from '../../scheduling/json.ts'
 import { parseKnownRun, requireJob, startRun, stopRun, unknownRun } from '../commands.ts'
 import { type JobsApi } from '../jobs.ts'
 import { pastRunJson, runJson } from '../present.ts'

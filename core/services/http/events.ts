@@ -1,7 +1,7 @@
 import { type ServerResponse } from 'node:http'
 import { type FastifyInstance } from 'fastify'
 import { type ServiceEvent } from '../events.ts'
-import { isObject } from '../json.ts'
+import { isObject } from '../../scheduling/json.ts'
 import { type ServicesApi } from '../services.ts'
 import { readList, readTexts } from './request.ts'
 

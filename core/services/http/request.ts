@@ -1,6 +1,6 @@
 import { AppError } from '../../base/errors.ts'
 import { type AppId, parseAppId } from '../ids.ts'
-import { isObject } from '../json.ts'
+import { isObject } from '../../scheduling/json.ts'
 import { unknownApp } from '../commands.ts'
 
 /** What a path below /v2/apps/ names. Ids have slashes, so the last segments decide. */
