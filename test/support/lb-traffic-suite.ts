@@ -68,7 +68,7 @@ export async function pingSuite(t: Test, dataPlane: DataPlaneMode): Promise<void
   await program([backend('b1')])
   const isAnswered = (from: 'client' | 'node', address: string) => {
     try {
-      host(from).run('ping', '-n', '-c', '1', '-W', '1', address)
+      host(from).run('ping', '-n', '-c', '1', '-W', '0.5', address)
       return true
     } catch {
       return false // exit status 1: no answer

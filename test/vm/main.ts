@@ -3,6 +3,7 @@
  * With WEFT_GUEST_TAP=1 a guest that can't be booted here is told as a skipped test, not as a failure.
  */
 import { errorMessage, hasCode } from '../../core/base/errors.ts'
+import { compileCache } from '../../core/cli/up/processes.ts'
 import { runInGuest } from './run.ts'
 
 const timeoutMs = Number(process.env['WEFT_GUEST_TIMEOUT_MS'] ?? 280_000)
@@ -13,7 +14,8 @@ const modes = Object.fromEntries(
 try {
   process.exitCode = await runInGuest(process.argv.slice(2), {
     timeoutMs,
-    env: { ...modes, TAP_TIMEOUT: String(Math.trunc(timeoutMs / 1000) - 30) },
+    // Stripping types takes most of a start there: 0.6 s of 0.7. The guest keeps what it compiles until its end.
+    env: { NODE_COMPILE_CACHE: compileCache, ...modes, TAP_TIMEOUT: String(Math.trunc(timeoutMs / 1000) - 30) },
     onOutput: (chunk, from) => process[from].write(chunk),
   })
 } catch (error) {
