@@ -1,5 +1,6 @@
 import { chownSync, closeSync, constants, fchownSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { AppError } from '../../base/errors.ts'
 import { type FetchOptions, fetchAll } from '../fetch/fetcher.ts'
 import { writeDurably } from '../identity.ts'
 import { type ReadyImage } from '../image/image-files.ts'
@@ -37,6 +38,7 @@ export async function provision(
   { containerId, info }: PrepareRequest,
   progress: PullProgress,
 ): Promise<Provisioned> {
+  if (info.container?.type === 'docker') throw noDocker()
   const own = containerPaths(paths, containerId)
   const wanted = info.container?.image
   const ready = wanted === undefined ? undefined : await images.provide(wanted, progress)
@@ -52,6 +54,12 @@ export async function provision(
   await fetchAll(fetch, { uris, target: { directory: own.sandbox, work, user, limitBytes } }, progress)
   rmSync(work, { recursive: true, force: true })
   return { user, ...(ready === undefined || view === undefined ? {} : { image: { ready, view } }) }
+}
+
+/** Refused, not run by the OCI runtime instead: what it asks for (privilege, Docker's own images) is not the same there. */
+function noDocker(): AppError {
+  const advice = 'this agent has no Docker Engine: use container type MESOS, which runs the same images'
+  return new AppError('ERR_AGENT_NO_DOCKER', advice)
 }
 
 function viewOf(
