@@ -24,7 +24,8 @@ import { fixtureSnapshot } from '../fixtures/dns/snapshot.ts'
 const loopback = parseIp('127.0.0.1')
 const { signal } = new AbortController()
 /** `WEFT_LONG=1`: a million packets, some minutes. */
-const packets = process.env['WEFT_LONG'] === '1' ? 1_000_000 : 30_000
+const long = process.env['WEFT_LONG'] === '1'
+const packets = long ? 1_000_000 : 30_000
 
 async function open(
   t: Test,
@@ -62,6 +63,9 @@ function mutated(random: (below: number) => number): Uint8Array {
   return packet
 }
 
+/** NOERROR, FORMERR, NXDOMAIN, NOTIMP, REFUSED; 0 is also the lower half of BADVERS. Nothing of it is SERVFAIL. */
+const rcodes: ReadonlySet<number> = new Set([0, 1, 3, 4, 5])
+
 /** As much at once as the server takes: what is dropped by a full buffer tests nothing. */
 const burst = 64
 
@@ -77,17 +81,28 @@ t.test('mutated packets over UDP and TCP', { timeout: 900_000 }, async (t) => {
   socket.on('message', (reply) => {
     seen.responses++
     if (((reply[2] ?? 0) & 0x80) === 0 || reply.length < 12 || reply.length > 4096) seen.wrong++
+    if (!rcodes.has((reply[3] ?? 0) & 0xf)) seen.wrong++
   })
   const random = seededRandom(77)
   const started = performance.now()
   let before = await server.report()
+  let udp = before
+  /** What a full buffer drops tests nothing: the next ones go out when the server has had all. */
+  const caughtUp = async (sent: number) => {
+    for (let i = 0; i < 1000 && udp.udpPackets < sent; i++) {
+      udp = await server.report()
+      if (i > 10) await sleepMs(5)
+    }
+  }
   for (let i = 0; i < packets; i++) {
     socket.send(mutated(random), port, '127.0.0.1')
-    if (i % burst === 0) await new Promise((resolve) => setImmediate(resolve))
+    if (i % burst === burst - 1) await caughtUp(i + 1)
     // Once everything that is made at first is there.
     if (i === Math.floor(packets / 3)) before = await server.report()
   }
-  const udp = await server.report()
+  await caughtUp(packets)
+  t.comment(`${udp.udpPackets} of ${packets} packets were answered, or dropped and counted`)
+  t.equal(udp.udpPackets, packets, 'every packet is accounted for')
   t.comment(`after UDP: p99 ${udp.p99Ms.toFixed(1)}, worst ${udp.maxMs.toFixed(0)} ms`)
   const tcp = await fuzzTcp(port, random)
   const { p99Ms, maxMs, idleP99Ms, rssMb } = await server.report()
@@ -99,9 +114,10 @@ t.test('mutated packets over UDP and TCP', { timeout: 900_000 }, async (t) => {
   t.equal(seen.wrong, 0, 'responses only, none too large')
   t.ok(seen.responses > packets / 10, `${seen.responses} responses`)
   t.ok(tcp.octets > 0, 'TCP was answered')
-  // 10 ms are meant; a short run is mostly compiling, and a machine that tests has other things to do.
-  t.ok(p99Ms <= 250 + 2 * idleP99Ms, `event loop p99 ${p99Ms} ms, of an idle one ${idleP99Ms} ms`)
-  t.ok(rssMb - before.rssMb < 40, `${(rssMb - before.rssMb).toFixed(0)} MB more`)
+  // 10 ms are meant, beyond what an idle thread of the same process waits for the machine; a short run is mostly compiling.
+  t.ok(p99Ms - idleP99Ms <= (long ? 10 : 50), `event loop p99 ${p99Ms} ms, of an idle one ${idleP99Ms} ms`)
+  // The rings of ready responses (68 MB) fill as different questions come: a long run may take all of them.
+  t.ok(rssMb - before.rssMb < (long ? 80 : 30), `${(rssMb - before.rssMb).toFixed(0)} MB more`)
   t.equal(await rcodeOf(port, 'web.marathon.mesos'), 0, 'it still answers')
 })
 

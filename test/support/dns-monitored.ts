@@ -11,6 +11,7 @@ import { emptySnapshot } from '../../core/model/snapshot.ts'
 import { namesConfig } from '../../discovery/records/config.ts'
 import { openNamesStage } from '../../discovery/stage.ts'
 import { openDnsThreads } from '../../discovery/worker/open.ts'
+import { sumThreads } from '../../discovery/worker/stats.ts'
 import { fixtureSnapshot } from '../fixtures/dns/snapshot.ts'
 
 const say = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`)
@@ -37,6 +38,9 @@ const idle = monitorEventLoopDelay({ resolution: 1 })
 idle.enable()
 say({ port: server.endpoints[0]?.port })
 for await (const _ of createInterface({ input: process.stdin })) {
-  say({ ...server99, idleP99Ms: idle.percentile(99) / 1e6, rssMb: process.memoryUsage().rss / 2 ** 20 })
+  const { answers, drops } = sumThreads(server.stats)
+  const overUdp = [...answers, ...drops].filter(({ transport }) => transport === 'udp')
+  const udpPackets = overUdp.reduce((sum, { count }) => sum + count, 0)
+  say({ ...server99, udpPackets, idleP99Ms: idle.percentile(99) / 1e6, rssMb: process.memoryUsage().rss / 2 ** 20 })
 }
 process.exit(0)

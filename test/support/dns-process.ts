@@ -10,6 +10,8 @@ export interface DnsReport {
   /** The same of a thread that does nothing: the machine's own part. */
   readonly idleP99Ms: number
   readonly rssMb: number
+  /** Packets over UDP that were answered, or dropped and counted. */
+  readonly udpPackets: number
 }
 
 /** A DNS server over the fixture in a process of its own. */
