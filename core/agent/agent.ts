@@ -10,6 +10,7 @@ import { Executors } from './executors/executors.ts'
 import { type ExecutorOpening } from './executors/home.ts'
 import { foldExecutor, type ExecutorEvent } from './executors/record.ts'
 import { isSameGroup, type LaunchUnit, launchUnits, openTogether } from './group.ts'
+import { type AgentView } from './http/views.ts'
 import { type IdentityFile } from './identity.ts'
 import { type AgentPaths, containerPaths } from './paths.ts'
 import { foldRecord, isForgettable, latestStatus, newRecord, type TaskEvent, type TaskRecord } from './record.ts'
@@ -30,7 +31,7 @@ export interface AgentOptions
   readonly identity: IdentityFile
   /** Called once; ends of containers are told to `onExit`. */
   readonly openContainerizer: (onExit: (exit: ContainerExit) => void) => Containerizer
-  readonly node: Pick<Registration, 'nodeName' | 'resources' | 'reserved' | 'attributes'>
+  readonly node: Pick<Registration, 'nodeName' | 'resources' | 'reserved' | 'attributes' | 'httpPort'>
   /** Absent: masters may reserve nothing here. */
   readonly reservations?: ReservationFile
   /** Of the machine's present run: /proc/sys/kernel/random/boot_id. */
@@ -44,6 +45,7 @@ export class Agent {
   readonly #updates: UpdateSender
   readonly #tasks = new Map<TaskId, AgentTaskRunner>()
   readonly #executors: Executors
+  readonly #ends = new Map<TaskState, number>()
   readonly #dependencies: TaskDependencies
   #closed = false
 
@@ -98,6 +100,13 @@ export class Agent {
       .filter(({ record }) => !isForgettable(record))
       .map(({ record }) => ({ frameworkId: record.frameworkId, info: record.info, latest: latestStatus(record) }))
     return { ...node, kept, underlay, bootId, highestTerm, tasks, ...(agentId === undefined ? {} : { agentId }) }
+  }
+
+  /** What its HTTP interface tells. */
+  view(): AgentView {
+    const pathsOf = (containerId: string) => containerPaths(this.#options.paths, containerId)
+    const tasks = [...this.#tasks.values()].map(({ record }) => record)
+    return { registration: this.registration(), tasks, pathsOf, ends: this.#ends }
   }
 
   /** Obeys a command, unless a later leader than its sender has been heard. */
@@ -209,6 +218,7 @@ export class Agent {
 
   /** By default a group ends when one of its tasks fails. Source: mesos, src/launcher/default_executor.cpp. */
   #endGroup({ info, frameworkId }: TaskRecord, state: TaskState): void {
+    this.#ends.set(state, (this.#ends.get(state) ?? 0) + 1)
     if (state === 'TASK_FINISHED') return
     const message = `task ${info.taskId} of its group ended: ${state}`
     for (const task of this.#tasks.values()) {

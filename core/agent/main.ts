@@ -15,6 +15,9 @@ import { chooseRuntime } from './containerizer/choose.ts'
 import { prepareHostView } from './containerizer/host-view.ts'
 import { openOciContainerizer } from './containerizer/oci.ts'
 import { openProvisions } from './containerizer/open-provisions.ts'
+import { openSandboxFiles } from './http/sandbox-files.ts'
+import { type AgentHttp, openAgentHttp } from './http/server.ts'
+import { servePages } from './http/pages.ts'
 import { openIdentity } from './identity.ts'
 import { type MasterSession } from './messages.ts'
 import { openContainerNetwork } from './network.ts'
@@ -22,7 +25,13 @@ import { type AgentFlags, parseAgentFlags } from './options.ts'
 import { agentPaths } from './paths.ts'
 import { openReservations } from './reservations.ts'
 
-async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: Logger; signal: AbortSignal }) {
+interface Surroundings {
+  readonly log: Logger
+  readonly signal: AbortSignal
+  readonly http: AgentHttp
+}
+
+async function openAgent(flags: AgentFlags, session: MasterSession, { http, ...at }: Surroundings) {
   mkdirSync(flags.stateDir, { recursive: true, mode: 0o711 })
   const paths = agentPaths(realpathSync(flags.stateDir))
   const host = prepareHostView(paths.rootfs, [paths.root, ...flags.hidden])
@@ -41,6 +50,7 @@ async function openAgent(flags: AgentFlags, session: MasterSession, at: { log: L
       resources: flags.resources,
       reserved: flags.reserved,
       attributes: flags.attributes,
+      httpPort: http.port,
     },
     underlay: flags.underlay,
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
@@ -64,11 +74,14 @@ async function main(): Promise<void> {
   const ending = new AbortController()
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => ending.abort())
   let live: AgentSession | undefined
+  const http = await openAgentHttp({ host: flags.underlay, port: flags.httpPort })
   const agent = await openAgent(
     flags,
     { send: (report) => live?.send(report) ?? false },
-    { log, signal: ending.signal },
+    { log, signal: ending.signal, http },
   )
+  const files = openSandboxFiles(agentPaths(realpathSync(flags.stateDir)).sandboxes)
+  http.serve(servePages({ files, view: () => agent.view() }))
   live = openAgentSession({
     masters: flags.masters,
     register: () => agent.registration(),
@@ -77,6 +90,7 @@ async function main(): Promise<void> {
     log,
   })
   await live.closed
+  await http.close()
   await agent.close()
   log.info({}, 'agent ended; its tasks go on')
 }

@@ -22,8 +22,13 @@ export interface AgentFlags extends OwnResources, ProvisionFlags {
   readonly dns: readonly Ip[]
   /** More directories that containers must not see. */
   readonly hidden: readonly string[]
+  /** Of the HTTP interface, at the underlay address; 0: any. */
+  readonly httpPort: number
   readonly logLevel: LogLevel
 }
+
+/** Source: mesos, the default port of an agent. */
+const defaultHttpPort = '5051'
 
 const logLevels: readonly LogLevel[] = ['error', 'warn', 'info', 'debug', 'silent']
 
@@ -50,6 +55,7 @@ export function parseAgentFlags(argv: readonly string[]): AgentFlags {
     insecureRegistries: (values['insecure-registry'] ?? []).map(parseRegistry),
     hostVolumes: (values['host-volume'] ?? []).map(parseHostVolume),
     imageDiskMb: parseOption('image-disk-mb', values['image-disk-mb'] ?? '20480', parseMegabytes),
+    httpPort: parseOption('http-port', values['http-port'] ?? defaultHttpPort, parsePort),
     logLevel: parseLogLevel(values['log-level'] ?? 'info'),
   }
 }
@@ -77,6 +83,7 @@ function readFlags(argv: readonly string[]) {
       'insecure-registry': { type: 'string', multiple: true },
       'host-volume': { type: 'string', multiple: true },
       'image-disk-mb': text,
+      'http-port': text,
       'log-level': text,
     } as const
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values
@@ -96,6 +103,11 @@ function parseOption<T>(name: string, text: string, parse: (text: string) => T):
 function absolute(name: string, path: string): string {
   if (path.startsWith('/')) return path.length > 1 ? path.replace(/\/+$/, '') : path
   throw new AppError('ERR_AGENT_OPTION', `--${name} "${path}" must be an absolute path`)
+}
+
+function parsePort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new AppError('ERR_AGENT_OPTION', `"${text}" must be 0 to 65535`)
 }
 
 /** `PATH` or `PATH:ro`. */

@@ -158,9 +158,7 @@ function addJobCommands(program: Command): void {
 
 function addViewCommands(program: Command): void {
   const view = (name: string, description: string) => program.command(name).description(description)
-  view('task', 'running tasks')
-    .command('list')
-    .action(lazy(async () => (await import('./commands/views.ts')).listTasks))
+  addTaskCommands(view('task', 'tasks, and what they write'))
   addVipCommands(program)
   view('explain', 'follow a connection through the kernels of both nodes, and name the first thing that is wrong')
     .argument('<from>', 'a task, host or address')
@@ -170,6 +168,27 @@ function addViewCommands(program: Command): void {
     .argument('[version]', 'default: the current one')
     .option('--timeout <seconds>', 'how long to wait', '30')
     .action(lazy(async () => (await import('./commands/views.ts')).converge))
+}
+
+function addTaskCommands(task: Command): void {
+  task
+    .command('list')
+    .description('all tasks')
+    .action(lazy(async () => (await import('./commands/views.ts')).listTasks))
+  const one = (name: string, description: string) =>
+    task.command(name).description(description).argument('<task>', 'its id, or the beginning of it')
+  one('show', 'all that the master knows of it').action(lazy(async () => (await import('./commands/task.ts')).showTask))
+  one('logs', 'what it has written')
+    .option('-f, --follow', 'go on until interrupted', false)
+    .option('--stderr', 'its stderr instead of its stdout', false)
+    .option('--lines <n>', 'how many of the last lines', '100')
+    .action(lazy(async () => (await import('./commands/task.ts')).taskLogs))
+  one('exec', 'run a command in it; on the machine of a local cluster only')
+    .argument('<command...>', 'program and arguments, after --')
+    .action(lazy(async () => (await import('./commands/exec.ts')).exec))
+  one('kill', 'end a task of an app; a new one takes its place').action(
+    lazy(async () => (await import('./commands/task.ts')).killTask),
+  )
 }
 
 function addDnsCommands(program: Command): void {

@@ -20,6 +20,7 @@ const { networksOf } = await import('../services/match.ts')
 const { openServices } = await import('../services/services.ts')
 const { openStore } = await import('../store/open.ts')
 const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
+const { agentProxyRoutes } = await import('./http/agent-proxy.ts')
 const { masterRoutes } = await import('./http/routes.ts')
 const { operatorRoutes } = await import('./http/operator/routes.ts')
 const { schedulerRoutes } = await import('./http/scheduler/routes.ts')
@@ -157,7 +158,14 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
   const about = { context, version: packageVersion(), advertised: () => advertised }
   const routes = masterRoutes({ ...about, appsOf })
   const scheduler = schedulerRoutes({ ...about, driver, newId: randomUUID })
-  const app = await openHttpApp([routes, scheduler, operatorRoutes(about), services.routes, jobs.routes])
+  const app = await openHttpApp([
+    routes,
+    scheduler,
+    operatorRoutes(about),
+    agentProxyRoutes(context),
+    services.routes,
+    jobs.routes,
+  ])
   closers.push(() => app.close())
   return { handler: app.handler, services: leaderServices(context), version: () => context.keeper.version() }
 }

@@ -65,7 +65,18 @@ export function makeAgentBench(): AgentBench {
   const agents: ChildProcess[] = []
   const start: AgentBench['start'] = (master, { stateMb, underlay = '127.0.0.1' } = {}) => {
     const flags = [
-      ...['--state-dir', stateDir, '--node-name', 'bench', '--underlay', underlay, '--master', master],
+      ...[
+        '--http-port',
+        '0',
+        '--state-dir',
+        stateDir,
+        '--node-name',
+        'bench',
+        '--underlay',
+        underlay,
+        '--master',
+        master,
+      ],
       ...['--resources', 'cpus:2;mem:1024;disk:100;ports:[31000-31999]', '--cni-bin-dir', bin, '--cni-conf-dir', conf],
     ]
     const mount = `mount -t tmpfs -o size=${stateMb}m none ${stateDir} && exec "$@"`

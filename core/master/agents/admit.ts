@@ -30,6 +30,7 @@ export function decideAdmitAgent(profile: Profile, id: AgentId, registration: Re
     const all = { id, nodeName, underlay, total: resources, attributes, bootId }
     const record: AgentRecord = {
       ...all,
+      ...(registration.httpPort === undefined ? {} : { httpPort: registration.httpPort }),
       ...(allReserved.length === 0 ? {} : { reserved: allReserved }),
       ...(known?.deactivated && { deactivated: known.deactivated }),
       ...(known?.drain && { drain: known.drain }),

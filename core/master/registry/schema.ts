@@ -64,6 +64,7 @@ const agent = z.object({
   reserved: z.array(reservation).optional(),
   attributes: z.record(text, text),
   bootId: text,
+  httpPort: natural.optional(),
   unreachableSinceMs: z.number().optional(),
   deactivated: z.literal(true).optional(),
   drain: drain.optional(),

@@ -19,6 +19,8 @@ export interface AgentRecord {
   readonly reserved?: readonly Reservation[]
   readonly attributes: Readonly<Record<string, string>>
   readonly bootId: string
+  /** Of its HTTP interface, at the underlay address; absent: it told none. */
+  readonly httpPort?: number
   /** Wall clock; set while it is unreachable. */
   readonly unreachableSinceMs?: number
   /** An operator wants nothing offered there; its tasks go on. */

@@ -1,3 +1,4 @@
+import { defaultAgentPort } from '../state/format-agent.ts'
 import { type ServerResponse } from 'node:http'
 import { type Ip, parseIp } from '../../../base/ip.ts'
 import { type AgentId, type FrameworkId } from '../../../model/ids.ts'
@@ -27,9 +28,6 @@ export interface SchedulerRoutesOptions {
   /** Octets that may wait for one subscriber; 16 MiB when absent. */
   readonly maxQueuedBytes?: number
 }
-
-/** Port in an offer's `url`, which frameworks show and rarely call. Source: mesos, the default port of an agent. */
-const agentPort = 5051
 
 /** Frameworks that are subscribed over HTTP, each with the stream that counts. */
 export interface Subscribers {
@@ -133,8 +131,8 @@ function eventFor({ context, version, advertised }: SchedulerRoutesOptions): Omi
   const { ids, self, agents } = context
   const facts = { id: ids.masterId, hostname: self, version, advertised: advertised() }
   const addressOf = (agentId: AgentId) => {
-    const underlay = agents.get(agentId)?.record.underlay
-    return underlay && { ip: underlay, port: agentPort }
+    const record = agents.get(agentId)?.record
+    return record && { ip: record.underlay, port: record.httpPort ?? defaultAgentPort }
   }
   return { masterInfo: formatMasterInfo(facts), addressOf }
 }

@@ -15,8 +15,11 @@ export interface AgentUse {
 }
 
 /** `slave(1)@address:port`, brackets around IPv6. */
-export function agentPid({ underlay }: Pick<AgentRecord, 'underlay'>): string {
-  return `slave(1)@${underlay.includes(':') ? `[${underlay}]` : underlay}:${defaultAgentPort}`
+export function agentPid({
+  underlay,
+  httpPort = defaultAgentPort,
+}: Pick<AgentRecord, 'underlay' | 'httpPort'>): string {
+  return `slave(1)@${underlay.includes(':') ? `[${underlay}]` : underlay}:${httpPort}`
 }
 
 /** An agent as `/state` and `/slaves` have it. Source: reference/mesos-http-api.md, State; mesos, src/master/http.cpp. */
@@ -26,7 +29,7 @@ export function formatStateAgent(agent: AgentEntry, { available, offered }: Agen
   return {
     id: record.id,
     hostname: record.underlay,
-    port: defaultAgentPort,
+    port: record.httpPort ?? defaultAgentPort,
     attributes: record.attributes,
     pid: agentPid(record),
     ...(agent.registeredAtMs === undefined ? {} : { registered_time: agent.registeredAtMs / 1000 }),
