@@ -94,6 +94,8 @@ t.test('due times while nobody leads', async (t) => {
     first.clock.advance(back - first.clock.nowMs())
     const second = await openJobsWorld(t, { from: first, term: 2 })
     t.equal(second.cluster.tasks.size, runs, name)
+    const { body } = await second.send('GET', `/v1/jobs/${summary.id}?embed=historySummary`)
+    t.match(body, { historySummary: { failureCount: 0 } }, `${name}: what is left out is no failure`)
     const third = await succeed(t, second, 3)
     await third.settle()
     t.equal(third.cluster.tasks.size, runs, `${name}: nor does the next leader start it again`)
@@ -110,6 +112,12 @@ t.test('a leader whose write of a due time fails, and one that was deposed', asy
   first.store.full = false
   await first.pass(5_000)
   t.equal(first.cluster.tasks.size, 1, 'once there is room, once')
+  first.store.full = true
+  await tell('TASK_FINISHED')(first)
+  first.store.full = false
+  await first.pass(2_000)
+  const { body } = await first.send('GET', `/v1/jobs/${summary.id}?embed=historySummary`)
+  t.match(body, { historySummary: { successCount: 1 } }, 'an end that could not be written is not lost')
   const signal = new AbortController().signal
   for (let term = 0; term < 2; term++) await first.store.elect('another', { signal }).then((l) => l.resign())
   await first.pass(10 * minute, 10_000)
