@@ -1,7 +1,8 @@
-import { type AgentId, type TaskId } from '../model/ids.ts'
+import { type AgentId, parseTaskId, type TaskId } from '../model/ids.ts'
 import { isTerminal, type NetworkInfo, type TaskState, type TaskStatus } from '../model/task.ts'
 import { type Place } from '../scheduling/constraints.ts'
 import { type AppId } from './ids.ts'
+import { type Member } from './pods-member.ts'
 
 /** `unchecked`: has no health check. `pending`: its check has no answer yet. */
 export type Health = 'unchecked' | 'pending' | 'healthy' | 'unhealthy'
@@ -40,6 +41,13 @@ export interface Instance {
   readonly shownIn?: number
   readonly goal: Goal
   readonly phase: Phase
+  /** Containers of a pod's instance, each a task of its own; absent: the instance is one task. */
+  readonly members?: readonly Member[]
+}
+
+/** The ids of the tasks that an instance is made of. */
+export function tasksOf({ id, members }: Pick<Instance, 'id' | 'members'>): readonly TaskId[] {
+  return members === undefined ? [id] : members.map(({ name }) => parseTaskId(`${id}.${name}`))
 }
 
 /** What can happen to an instance. */

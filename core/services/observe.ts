@@ -1,7 +1,8 @@
-import { type AgentId } from '../model/ids.ts'
+import { type AgentId, parseTaskId } from '../model/ids.ts'
 import { isTerminal, type TaskStatus } from '../model/task.ts'
 import { type AppId, appIdOfTask } from './ids.ts'
 import { type Instance, stepInstance } from './instance.ts'
+import { parseMemberId, stepMember, wholeStatus } from './pods-member.ts'
 import { type TaskFailure } from './runtime.ts'
 import { type WorldView } from './world.ts'
 
@@ -27,6 +28,33 @@ export type Observed =
 
 /** Reads an update against what is known; changes nothing. */
 export function observeStatus(world: WorldView, observation: Observation): Observed {
+  const member = parseMemberId(observation.status.taskId)
+  return member === undefined ? observeTask(world, observation) : observeMember(world, observation, member)
+}
+
+/** A group that no record knows is stopped: what its containers are can't be told from one of them. */
+function observeMember(
+  world: WorldView,
+  { status, agentId, nowMs }: Observation,
+  { instance, name }: { readonly instance: string; readonly name: string },
+): Observed {
+  const id = parseTaskId(instance)
+  const app = appIdOfTask(id)
+  if (app === undefined) return { kind: 'ignored' }
+  const before = world.instance(app, id)
+  if (before?.members === undefined) {
+    const lives = !isTerminal(status.state) && status.state !== 'TASK_UNKNOWN' && status.state !== 'TASK_UNREACHABLE'
+    return lives && agentId !== undefined ? { kind: 'orphan', app } : { kind: 'ignored' }
+  }
+  const members = stepMember(before.members, name, status)
+  const whole = wholeStatus(id, members, status)
+  const after = { ...stepInstance(before, { kind: 'status', status: whole, nowMs }), members }
+  if (after.phase.kind !== 'ended') return { kind: 'stepped', before, after }
+  const isFailure = after.phase.outcome !== 'stopped'
+  return { kind: 'ended', before, after, ...(isFailure ? { failure: failureOf(before, whole) } : {}) }
+}
+
+function observeTask(world: WorldView, observation: Observation): Observed {
   const { status, agentId, nowMs } = observation
   const app = appIdOfTask(status.taskId)
   if (app === undefined) return { kind: 'ignored' }

@@ -5,6 +5,7 @@ import { type AppDefinition, type AppRecord, type Former } from './app.ts'
 import { type GroupRecord, type GroupVersion } from './group.ts'
 import { type AppId, type GroupId, parseAppId, parseGroupId } from './ids.ts'
 import { type Instance } from './instance.ts'
+import { type Member } from './pods-member.ts'
 import { appSchema } from './schema.ts'
 
 /** Everything that the scheduler keeps is below this key. */
@@ -113,6 +114,7 @@ const storedInstance = z.object({
   createdAtMs: z.number(),
   health: z.enum(['checked', 'unchecked']),
   goal: z.enum(['run', 'stop']),
+  members: z.array(z.object({ name: z.string(), checked: z.boolean() })).optional(),
 })
 
 /** An app's value in the store. */
@@ -125,7 +127,9 @@ export function formatAppRecord(record: AppRecord): string {
  */
 export function formatInstance(instance: Instance): string {
   const { id, appId, configVersion, agentId, place, hostPorts, createdAtMs, health, goal } = instance
-  return JSON.stringify({ id, appId, configVersion, agentId, place, hostPorts, createdAtMs, health, goal: goal.kind })
+  const fixed = { id, appId, configVersion, agentId, place, hostPorts, createdAtMs, health, goal: goal.kind }
+  const members = instance.members?.map(({ name, checked }) => ({ name, checked }))
+  return JSON.stringify(members === undefined ? fixed : { ...fixed, members })
 }
 
 /** @throws ERR_SERVICES_STORED when it is not what {@link formatAppRecord} wrote */
@@ -178,7 +182,7 @@ export function parseGroupVersion(key: string, text: string): GroupVersion {
  * @throws ERR_SERVICES_STORED when it is not what {@link formatInstance} wrote
  */
 export function parseInstance(key: string, text: string, nowMs: number): Instance {
-  const stored = parseStored(key, text, storedInstance)
+  const { members, ...stored } = parseStored(key, text, storedInstance)
   return {
     ...stored,
     id: parseTaskId(stored.id),
@@ -187,7 +191,12 @@ export function parseInstance(key: string, text: string, nowMs: number): Instanc
     networks: [],
     goal: { kind: stored.goal },
     phase: { kind: 'recovered', sinceMs: nowMs },
+    ...(members === undefined ? {} : { members: members.map(unknownMember(stored.createdAtMs)) }),
   }
+}
+
+function unknownMember(sinceMs: number): (stored: Pick<Member, 'name' | 'checked'>) => Member {
+  return (stored) => ({ ...stored, state: 'TASK_UNKNOWN', sinceMs, networks: [] })
 }
 
 function parseStored<Schema extends z.ZodType>(key: string, text: string, schema: Schema): z.output<Schema> {

@@ -16,7 +16,7 @@ import { type CommandContext } from './deploy.ts'
 import { type EventHub } from './events.ts'
 import { garbagePrefixes, garbageWrites } from './garbage.ts'
 import { type AppId } from './ids.ts'
-import { stepInstance } from './instance.ts'
+import { stepInstance, tasksOf } from './instance.ts'
 import { type PlanTimes } from './plan.ts'
 import { frameworkKey } from './records.ts'
 import { makeRuntimes, type Runtimes } from './runtime.ts'
@@ -289,7 +289,8 @@ export class Scheduler {
         world.apply({ kind: 'instance.put', instance: stepInstance(instance, { kind: 'kill-sent', nowMs }) })
         touched.add(appId)
       }
-      this.#call([{ kind: 'kill', taskId: id }])
+      const ids = instance === undefined ? [id] : tasksOf(instance)
+      this.#call(ids.map((taskId) => ({ kind: 'kill', taskId })))
     }
     this.#call(answers)
     this.#tell(planned)

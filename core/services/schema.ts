@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { podSchema } from './pods-schema.ts'
 import { dockerSchema, fetchSchema, volumeSchema } from './schema-container.ts'
 
 const port = z.int().min(0).max(65_535)
@@ -93,6 +94,8 @@ const constraintList = z
  * reference/services-and-jobs.md. Ranges are those that the resource model and the kernel can hold.
  */
 export const appSchema = z.strictObject({
+  /** Of a pod: what an app does not have. Only `parsePod` puts it there. */
+  pod: podSchema.optional(),
   id: z.string(),
   cmd: text.min(1).optional(),
   args: z.array(text).min(1).max(1000).optional(),

@@ -59,7 +59,8 @@ function secretEnv({ env, secrets }: AppDefinition): Pick<TaskInfo['command'], '
   return Object.keys(variables).length === 0 ? {} : { secretEnv: variables }
 }
 
-function taskPorts(app: AppDefinition, hostPorts: readonly (number | undefined)[]): readonly TaskPort[] {
+/** The ports of an app, with the host ports of one instance. */
+export function taskPorts(app: AppDefinition, hostPorts: readonly (number | undefined)[]): readonly TaskPort[] {
   return appPorts(app).map((port, i) => {
     const hostPort = hostPorts[i]
     const containerPort = port.containerPort === undefined || port.containerPort === 0 ? hostPort : port.containerPort
@@ -68,7 +69,7 @@ function taskPorts(app: AppDefinition, hostPorts: readonly (number | undefined)[
 }
 
 /** A host port leads to one network: the one that the mapping names, else the only one there is. */
-function networkRequests(app: AppDefinition, ports: readonly TaskPort[]): readonly NetworkRequest[] {
+export function networkRequests(app: AppDefinition, ports: readonly TaskPort[]): readonly NetworkRequest[] {
   if (isHostMode(app)) return []
   return app.networks.map(({ name = '', labels }, i) => ({
     name: parseNetworkName(name),
@@ -82,7 +83,7 @@ function networkRequests(app: AppDefinition, ports: readonly TaskPort[]): readon
 }
 
 /** Marathon's rule: a port that has a number on the host is announced by it. Source: marathon, PortDiscovery. */
-function discoveryPort(app: AppDefinition, { port, hostPort, containerPort }: TaskPort): DiscoveryPort {
+export function discoveryPort(app: AppDefinition, { port, hostPort, containerPort }: TaskPort): DiscoveryPort {
   const scope = hostPort === undefined ? 'container' : 'host'
   const network = port.networkNames[0] ?? (app.networks.length === 1 ? app.networks[0]?.name : undefined)
   return {

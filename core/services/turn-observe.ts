@@ -6,7 +6,7 @@ import { type TaskStatus } from '../model/task.ts'
 import { backoffAfterFailure } from './backoff.ts'
 import { type EventHub } from './events.ts'
 import { type AppId } from './ids.ts'
-import { type Instance } from './instance.ts'
+import { type Instance, tasksOf } from './instance.ts'
 import { type Observed, observeStatus } from './observe.ts'
 import { instanceEvents } from './present-instance.ts'
 import { statusEvent } from './present.ts'
@@ -140,7 +140,8 @@ function ranMs({ phase }: Instance, nowMs: number): number {
 /** Calls that ask the master for the state of every instance, and for tasks that are not known here. */
 export function reconcileCalls(world: World): readonly SchedulerCall[] {
   const taskIds: TaskId[] = []
-  for (const { definition } of world.apps()) for (const { id } of world.instancesOf(definition.id)) taskIds.push(id)
+  for (const { definition } of world.apps())
+    for (const one of world.instancesOf(definition.id)) taskIds.push(...tasksOf(one))
   const known: readonly SchedulerCall[] = taskIds.length === 0 ? [] : [{ kind: 'reconcile', taskIds }]
   return [...known, { kind: 'reconcile', taskIds: [] }]
 }

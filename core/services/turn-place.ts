@@ -1,11 +1,13 @@
 import { type OfferId } from '../model/ids.ts'
-import { type SchedulerCall } from '../model/scheduler.ts'
+import { type OfferOperation, type SchedulerCall } from '../model/scheduler.ts'
 import { type TaskInfo } from '../model/task.ts'
 import { presentRecord } from './app.ts'
 import { type AppId, taskIdOf } from './ids.ts'
 import { type Instance } from './instance.ts'
 import { type OfferPool, poolOffers } from '../scheduling/offers.ts'
 import { type Demand, type Placement, placeDemands } from './place.ts'
+import { type Member } from './pods-member.ts'
+import { podGroup } from './pods-task.ts'
 import { afterOffers } from './runtime.ts'
 import { taskInfoOf } from './task.ts'
 import { type Memory } from './turn-observe.ts'
@@ -24,14 +26,13 @@ export function placeWaiting(memory: Memory, draft: Draft, newId: () => string):
   offers.clear()
   const demands = runtimes.waiting().flatMap((id) => demandOf(memory, draft, id))
   const placing = placeDemands(demands, pools, Math.floor(clock.monotonicMs()))
-  const launches = new Map<OfferPool, TaskInfo[]>()
+  const launches = new Map<OfferPool, Launches>()
   const placed = new Map<AppId, number>()
   for (const placement of placing.placements) {
     const { pool, record } = placement
-    const task = launch(memory, draft, { placement, uuid: newId() })
-    const tasks = launches.get(pool)
-    if (tasks === undefined) launches.set(pool, [task])
-    else tasks.push(task)
+    const ordered = launches.get(pool) ?? { tasks: [], groups: [] }
+    launches.set(pool, ordered)
+    launch(memory, draft, { placement, uuid: newId(), ordered })
     placed.set(record.definition.id, (placed.get(record.definition.id) ?? 0) + 1)
   }
   for (const { record } of demands) {
@@ -54,43 +55,58 @@ function demandOf({ runtimes }: Memory, draft: Draft, id: AppId): readonly Deman
   return [{ record: presentRecord(record), count: waiting.count, instances: draft.instancesOf(id) }]
 }
 
-function launch(
-  { clock }: Memory,
-  draft: Draft,
-  { placement, uuid }: { readonly placement: Placement; readonly uuid: string },
-): TaskInfo {
+/** What is launched on one agent: tasks, and the groups of pods. */
+interface Launches {
+  readonly tasks: TaskInfo[]
+  readonly groups: OfferOperation[]
+}
+
+interface Launch {
+  readonly placement: Placement
+  readonly uuid: string
+  readonly ordered: Launches
+}
+
+function launch({ clock }: Memory, draft: Draft, { placement, uuid, ordered }: Launch): void {
   const { record, pool, hostPorts } = placement
-  const { id: appId, healthChecks } = record.definition
-  const task = taskInfoOf(placement, taskIdOf(appId, uuid))
+  const { id: appId, healthChecks, pod } = record.definition
+  const id = taskIdOf(appId, uuid)
+  if (pod === undefined) ordered.tasks.push(taskInfoOf(placement, id))
+  else ordered.groups.push(podGroup(placement, pod, id))
+  const members = pod?.containers.map(
+    ({ name, healthCheck }): Member => ({
+      ...{ name, state: 'TASK_STAGING', sinceMs: clock.nowMs(), networks: [], checked: healthCheck !== undefined },
+    }),
+  )
+  const isChecked = healthChecks.length > 0 || members?.some(({ checked }) => checked) === true
   const instance: Instance = {
-    id: task.taskId,
-    appId,
-    configVersion: record.configVersion,
-    agentId: pool.agentId,
-    place: pool.place,
+    ...{ id, appId, configVersion: record.configVersion, agentId: pool.agentId, place: pool.place },
     hostPorts: hostPorts.filter((port) => port !== undefined),
     createdAtMs: clock.nowMs(),
-    health: healthChecks.length > 0 ? 'checked' : 'unchecked',
+    health: isChecked ? 'checked' : 'unchecked',
     networks: [],
     goal: { kind: 'run' },
     phase: { kind: 'staged', sinceMs: clock.monotonicMs(), state: 'TASK_STAGING' },
+    ...(members === undefined ? {} : { members }),
   }
   draft.put({ kind: 'instance.put', instance })
-  return task
 }
 
 function answers(
   pools: readonly OfferPool[],
-  launches: ReadonlyMap<OfferPool, readonly TaskInfo[]>,
+  launches: ReadonlyMap<OfferPool, Launches>,
   refuseMs: number,
 ): readonly SchedulerCall[] {
   const unused: OfferId[] = []
   const calls: SchedulerCall[] = []
   for (const pool of pools) {
     const { offerIds } = pool
-    const tasks = launches.get(pool)
-    if (tasks === undefined) unused.push(...offerIds)
-    else calls.push({ kind: 'accept', offerIds, launches: tasks, refuseMs })
+    const ordered = launches.get(pool)
+    if (ordered === undefined) unused.push(...offerIds)
+    else {
+      const operations = ordered.groups.length === 0 ? {} : { operations: ordered.groups }
+      calls.push({ kind: 'accept', offerIds, launches: ordered.tasks, ...operations, refuseMs })
+    }
   }
   if (unused.length > 0) calls.push({ kind: 'decline', offerIds: unused, refuseMs })
   return calls

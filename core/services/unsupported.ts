@@ -40,6 +40,7 @@ const answerFields = [
 const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
   app: {
     ...Object.fromEntries(answerFields.map((field) => [field, later(always)])),
+    pod: { error: 'is not a field that exists here: use /v2/pods', harmless: never },
     executor: later(isOne('')),
     gpus: later(isOne(0)),
     networkBandwidth: later(isOne(0)),

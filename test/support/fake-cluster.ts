@@ -221,7 +221,8 @@ class Cluster implements FakeCluster {
     let left = offers.some((offer) => offer === undefined)
       ? noPorts
       : sumResources(offers.map((offer) => offer?.resources ?? noPorts))
-    for (const info of call.launches) {
+    const groups = (call.operations ?? []).flatMap((one) => (one.kind === 'launch-group' ? one.tasks : []))
+    for (const info of [...call.launches, ...groups]) {
       if (this.tasks.has(info.taskId)) throw new Error(`${info.taskId} is launched twice`)
       this.tasks.set(info.taskId, { info, state: 'TASK_STAGING' })
       this.peak = Math.max(this.peak, this.alive().length)

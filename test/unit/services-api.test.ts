@@ -137,7 +137,7 @@ t.test('requests that are refused change nothing', async (t) => {
     [404, 'GET', '/v2/queue/new/delay', undefined, { message: "App '/new' does not exist" }],
     [404, 'GET', '/v2/queue/shop/web'],
     [400, 'DELETE', '/v2/leader'],
-    [404, 'GET', '/v2/pods'],
+    [404, 'GET', '/v2/pods/shop/web'],
   ]
   for (const [status, method, url, body, expected] of table) {
     const answer = await world.send(method, url, body)

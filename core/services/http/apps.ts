@@ -126,6 +126,7 @@ function listApps(api: ServicesApi, query: unknown): readonly unknown[] {
   const [cmd, id] = ['cmd', 'id'].map((name) => readList(query, name)[0])
   const selectors = readTexts(query, 'label').map(parseSelector)
   return [...api.world.apps()]
+    .filter(({ definition }) => definition.pod === undefined)
     .filter(({ definition }) => cmd === undefined || definition.cmd?.includes(cmd) === true)
     .filter(({ definition }) => id === undefined || definition.id.includes(id))
     .filter(({ definition }) => selectors.every((matches) => matches(definition.labels)))
@@ -141,7 +142,7 @@ function readEmbed(query: unknown, fallback: readonly Embed[]): ReadonlySet<Embe
 
 function oneApp(api: ServicesApi, id: AppId, query: unknown): unknown {
   const facts = api.facts(id)
-  if (facts === undefined) throw unknownApp(id)
+  if (facts === undefined || facts.record.definition.pod !== undefined) throw unknownApp(id)
   return appJson(facts, readEmbed(query, embedOne))
 }
 
