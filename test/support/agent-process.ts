@@ -136,7 +136,14 @@ function findLeftovers(stateDir: string): readonly string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .filter((line) => line.includes(stateDir))
-  const groups = execFileSync('find', ['/sys/fs/cgroup', '-maxdepth', '2', '-name', `weft-*-${cgroupSuffix(stateDir)}`])
+  const groups = execFileSync('find', [
+    '/sys/fs/cgroup',
+    '-ignore_readdir_race',
+    '-maxdepth',
+    '2',
+    '-name',
+    `weft-*-${cgroupSuffix(stateDir)}`,
+  ])
   const processes = readdirSync('/proc').filter(
     (pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid && mentions(pid, stateDir),
   )
