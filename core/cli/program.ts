@@ -263,7 +263,9 @@ function addVipCommands(program: Command): void {
 }
 
 function addNetworkCommands(program: Command): void {
-  const node = program.command('node').description('machines of the cluster: list, remove')
+  const node = program
+    .command('node')
+    .description('machines of the cluster: list, drain, deactivate, reactivate, gone, remove')
   node.command('list').action(lazy(async () => (await import('./commands/views.ts')).listNodes))
   node
     .command('remove')
@@ -271,6 +273,7 @@ function addNetworkCommands(program: Command): void {
     .argument('<name>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/node.ts')).removeNode))
+  addNodeLifeCommands(node)
   program
     .command('master')
     .description('masters of the cluster: list')
@@ -298,6 +301,34 @@ function addNetworkCommands(program: Command): void {
     .argument('<name>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/network.ts')).removeNetwork))
+}
+
+function addNodeLifeCommands(node: Command): void {
+  const load = () => import('./commands/node-life.ts')
+  node
+    .command('drain')
+    .description('offer nothing there and end its tasks; they are started elsewhere')
+    .argument('<name>')
+    .option('--grace <seconds>', "cuts the tasks' own kill grace")
+    .option('--gone', 'give the agent up for ever when it is empty', false)
+    .option('--wait', 'until it is empty', false)
+    .option('--timeout <seconds>', 'of --wait', '600')
+    .action(lazy(async () => (await load()).drainNode))
+  node
+    .command('deactivate')
+    .description('offer nothing there; its tasks go on')
+    .argument('<name>')
+    .action(lazy(async () => (await load()).deactivateNode))
+  node
+    .command('reactivate')
+    .description('offer it again, after deactivate or when it is drained')
+    .argument('<name>')
+    .action(lazy(async () => (await load()).reactivateNode))
+  node
+    .command('gone')
+    .description('give its agent up for ever: its tasks are lost, and it is refused')
+    .argument('<name>')
+    .action(lazy(async () => (await load()).giveUpNode))
 }
 
 function addCniCommands(program: Command): void {

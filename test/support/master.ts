@@ -7,7 +7,7 @@ import { silentLog } from '../../core/base/log.ts'
 import { type GrpcServer, leaderServices, openGrpcServer } from '../../core/master/grpc/server.ts'
 import { type Master, openMaster } from '../../core/master/master.ts'
 import { type DrainTimes } from '../../core/master/tasks/drains.ts'
-import { profileOf } from '../../core/master/networks/profile.ts'
+import { type Profile, profileOf } from '../../core/master/networks/profile.ts'
 import { type AgentId, type FrameworkId, parseNetworkName, parseNodeName, type TaskId } from '../../core/model/ids.ts'
 import { type Resources } from '../../core/model/resources.ts'
 import { type FrameworkInfo, type SchedulerCall, type SchedulerEvent } from '../../core/model/scheduler.ts'
@@ -48,7 +48,7 @@ let masters = 0
 /** Opens a master on `store`; give `port` to come back where an earlier one was. */
 export async function startMaster(
   store: Store,
-  options: { port?: number; pingIntervalMs?: number; drainTimes?: Partial<DrainTimes> } = {},
+  options: { port?: number; pingIntervalMs?: number; drainTimes?: Partial<DrainTimes>; profile?: Profile } = {},
 ) {
   const leadership = await store.elect('test', { signal: new AbortController().signal })
   const master = await openMaster({
@@ -56,7 +56,7 @@ export async function startMaster(
     masterId: `00000000-0000-4000-8000-${String(++masters).padStart(12, '0')}`,
     nodeName: parseNodeName('master1'),
     underlay: parseIp('127.0.0.1'),
-    profile: profileOf('default'),
+    profile: options.profile ?? profileOf('default'),
     networks: [parseNetworkName('dcos'), parseNetworkName('backend')],
     ...(options.pingIntervalMs === undefined ? {} : { pingIntervalMs: options.pingIntervalMs }),
     ...(options.drainTimes && { drainTimes: options.drainTimes }),

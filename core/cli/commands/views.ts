@@ -20,7 +20,9 @@ export async function listNodes(globals: GlobalOptions): Promise<void> {
   const row = (node: Row) => {
     const daemon = isRecord(node['daemon']) ? node['daemon'] : {}
     const subnets = Array.isArray(node['subnets']) ? node['subnets'].filter(isRecord).map(formatShare) : []
-    const agent = node['agentState'] ?? (node['master'] === undefined ? '-' : `master (${String(node['master'])})`)
+    const life = node['agentLife'] === undefined || node['agentLife'] === 'active' ? undefined : node['agentLife']
+    const agent =
+      life ?? node['agentState'] ?? (node['master'] === undefined ? '-' : `master (${String(node['master'])})`)
     return [
       ...texts(node, ['name', 'underlay']),
       String(agent),

@@ -1,6 +1,7 @@
 import { networksOfTask } from '../../model/task.ts'
 import { type Resources } from '../../model/resources.ts'
 import { type ClusterSnapshot, type Network } from '../../model/snapshot.ts'
+import { lifeOf } from '../agents/decide-life.ts'
 import { type AgentEntry, type MasterContext } from '../context.ts'
 import { type NodeRecord } from '../registry/state.ts'
 import { masterRole } from '../standby/role.ts'
@@ -28,6 +29,7 @@ export function nodeView(context: MasterContext, { daemon: _, masterPlace, ...no
     ...node,
     ...(role === undefined ? {} : { master: role }),
     agentState: agent?.state.kind,
+    agentLife: agent && lifeOf(agent.record),
     daemon: { connected, appliedVersion, problem, ...health },
   }
 }
@@ -37,7 +39,19 @@ export function agentView(context: MasterContext, { record, state }: AgentEntry)
   const { id, nodeName, underlay, total, attributes } = record
   const available: Resources = context.allocator.available(id)
   const tasks = context.tasks.ofAgent(id).map(({ info }) => info.taskId)
-  return { id, node: nodeName, underlay, state: state.kind, total, available, attributes, tasks }
+  const { reserved = [] } = record
+  return {
+    id,
+    node: nodeName,
+    underlay,
+    state: state.kind,
+    life: lifeOf(record),
+    total,
+    reserved,
+    available,
+    attributes,
+    tasks,
+  }
 }
 
 /** A task: who asked for it, where it is, how it is. */
