@@ -19,6 +19,7 @@ const { openJobs } = await import('../jobs/jobs.ts')
 const { networksOf } = await import('../services/match.ts')
 const { openServices } = await import('../services/services.ts')
 const { openStore } = await import('../store/open.ts')
+const { freeAgents } = await import('./agents/free.ts')
 const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
 const { agentProxyRoutes } = await import('./http/agent-proxy.ts')
 const { masterRoutes } = await import('./http/routes.ts')
@@ -137,6 +138,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
     cluster: {
       hostname: underlay,
       abdicate: () => end(),
+      freeAgents: () => freeAgents(context),
       networkNames: () => new Set(context.registrar.state.networks.keys()),
       vipProblem: (vip, framework) => vipProblem(context, vip, framework),
       version: () => context.keeper.version(),

@@ -27,6 +27,7 @@ import { Scheduler } from './scheduler.ts'
 import { formatVersion } from './version.ts'
 import { openVersions, type Versions } from './versions.ts'
 import { makeWorld, type World } from './world.ts'
+import { type FreeAgent } from './preview-place.ts'
 
 /** What the services ask of the cluster. */
 export interface ClusterFacts {
@@ -42,6 +43,8 @@ export interface ClusterFacts {
   leader(): string
   /** Gives up the office: another master, or this one anew, becomes the leader. Absent: not possible. */
   readonly abdicate?: () => void
+  /** What each agent has free now, for plans; absent: plans place nothing. */
+  readonly freeAgents?: () => readonly FreeAgent[]
   /** Host name of this master, for the framework's own record. */
   readonly hostname: string
 }

@@ -50,6 +50,8 @@ export interface WorldParts {
   readonly term?: number
   /** Nodes that are waited for; absent: none is. */
   readonly convergence?: NonNullable<ClusterFacts['convergence']>
+  /** What plans place on; absent: they place nothing. */
+  readonly freeAgents?: NonNullable<ClusterFacts['freeAgents']>
 }
 
 /** Opens services on a new cluster and an empty store, or on those of an earlier world. */
@@ -65,6 +67,7 @@ export async function openServicesWorld(parts: WorldParts = {}): Promise<Service
       leader: () => 'master:8080',
       hostname: 'master',
       ...(parts.convergence === undefined ? {} : { convergence: parts.convergence }),
+      ...(parts.freeAgents === undefined ? {} : { freeAgents: parts.freeAgents }),
     },
   })
   const app = Fastify()

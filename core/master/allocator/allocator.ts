@@ -1,6 +1,6 @@
 import { type AgentId, type FrameworkId } from '../../model/ids.ts'
 import { type ResourceShare } from '../../model/reservation.ts'
-import { type Resources } from '../../model/resources.ts'
+import { noResources, type Resources } from '../../model/resources.ts'
 import { topRole } from '../../model/role.ts'
 import { openAgentTable } from './agents.ts'
 import { type GrantPass, runPass } from './cycle.ts'
@@ -59,6 +59,8 @@ export interface Allocator {
   nextExpiryMs(): number | undefined
   /** What nobody has of an agent, reserved or not. */
   available(agentId: AgentId): Resources
+  /** The part of it that is reserved for nobody. */
+  unreserved(agentId: AgentId): Resources
   /** All of an agent, by reservation. */
   total(agentId: AgentId): ResourceShare
   agents(): Iterable<AgentId>
@@ -141,6 +143,7 @@ export function openAllocator(random: () => number): Allocator {
     },
     nextExpiryMs: () => filters.nextExpiryMs(),
     available: (agentId) => agents.available(agentId),
+    unreserved: (agentId) => agents.get(agentId)?.available.unreserved ?? noResources,
     total: (agentId) => agents.total(agentId),
     agents: () => agents.ids(),
     share: (role) => roles.share(role),

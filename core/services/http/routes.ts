@@ -6,6 +6,7 @@ import { replyToError } from './errors.ts'
 import { eventRoutes } from './events.ts'
 import { groupRoutes } from './groups.ts'
 import { infoRoutes } from './info.ts'
+import { planRoutes } from './plan.ts'
 import { podRoutes } from './pods.ts'
 import { queueRoutes } from './queue.ts'
 import { taskRoutes } from './tasks.ts'
@@ -24,6 +25,7 @@ export function servicesRoutes(api: ServicesApi, options: { readonly signal: Abo
     taskRoutes(app, api)
     podRoutes(app, api)
     infoRoutes(app, api)
+    planRoutes(app, api)
     queueRoutes(app, api)
     eventRoutes(app, api, options)
   }
