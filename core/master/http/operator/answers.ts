@@ -1,7 +1,7 @@
 import { formatMasterInfo } from '../scheduler/master-info.ts'
 import { flagsOf, startOf } from '../state/documents.ts'
 import { metricsSnapshot, type StateCounts } from '../state/metrics-snapshot.ts'
-import { type Piece } from '../state/pieces.ts'
+import { type Piece, toJson } from '../state/pieces.ts'
 import { formatLimits, formatScalars } from '../state/roles.ts'
 import { type StateView } from '../state/view.ts'
 import { noResources } from '../../../model/resources.ts'
@@ -21,7 +21,7 @@ export function* answerQuestion(type: Exclude<Question, 'SUBSCRIBE'>, asked: Ask
   const body = bodyOf(type, asked)
   yield `{"type":"${type}","${type.toLowerCase()}":`
   if (Symbol.iterator in body) yield* body
-  else yield JSON.stringify(body)
+  else yield toJson(body)
   yield '}'
 }
 

@@ -4,7 +4,7 @@ import { type MasterTask } from '../../tasks/state.ts'
 import { holdsResources } from '../../tasks/tasks.ts'
 import { addLoosely } from '../state/amounts.ts'
 import { frameworkUse } from '../state/format-framework.ts'
-import { joined, type Piece } from '../state/pieces.ts'
+import { joined, type Piece, toJson } from '../state/pieces.ts'
 import { type StateView } from '../state/view.ts'
 import { formatAgent, formatFramework, formatTask } from './format.ts'
 
@@ -25,7 +25,7 @@ export function* getTasks({ tasks }: StateView): Generator<Piece> {
   const pieces = function* (wanted: boolean): Generator<Piece> {
     for (const [, list] of tasks) {
       const found = list.filter((task) => isUnreachable(task) === wanted)
-      yield found.map((task) => JSON.stringify(formatTask(task))).join(',')
+      yield found.map((task) => toJson(formatTask(task))).join(',')
     }
   }
   yield '{"tasks":['
@@ -49,7 +49,7 @@ export function* getFrameworks(view: StateView): Generator<Piece> {
     frameworks.map((framework) => {
       const { id } = framework
       const use = frameworkUse([used.get(id) ?? noResources], view.offeredTo.get(id))
-      return JSON.stringify(formatFramework(framework, use))
+      return toJson(formatFramework(framework, use))
     })
   yield '{"frameworks":['
   yield* joined(format(view.frameworks))
@@ -70,7 +70,7 @@ export function* getAgents(view: StateView): Generator<Piece> {
 }
 
 function* agentsOf(view: StateView): Generator<Piece> {
-  for (const agent of view.agents) yield JSON.stringify(agentOf(view, agent))
+  for (const agent of view.agents) yield toJson(agentOf(view, agent))
 }
 
 /** An agent with what is known of it now. */

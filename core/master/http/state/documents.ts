@@ -5,7 +5,7 @@ import { type AgentEntry } from '../../context.ts'
 import { lifeOf } from '../../agents/decide-life.ts'
 import { type TaskFragment } from './fragments.ts'
 import { formatStateFramework, frameworkUse } from './format-framework.ts'
-import { joined, type Piece } from './pieces.ts'
+import { joined, type Piece, toJson } from './pieces.ts'
 import { type StateView } from './view.ts'
 
 /** `/state`. Source: reference/mesos-http-api.md, State; mesos, src/master/readonly_handler.cpp. */
@@ -29,7 +29,7 @@ export function* stateDocument(view: StateView): Generator<Piece> {
     unreachable_slaves: context.agents.size - agents.length,
     flags: flagsOf(view),
   }
-  yield `${JSON.stringify(head).slice(0, -1)},"slaves":[`
+  yield `${toJson(head).slice(0, -1)},"slaves":[`
   yield* joined(agentPieces(view))
   yield '],"recovered_slaves":[],"frameworks":['
   yield* frameworkPieces(view)
@@ -81,7 +81,7 @@ export function* summaryDocument(view: StateView): Generator<Piece> {
         const fragments = placed.map(({ fragment }) => fragment)
         const facts = formatStateFramework(framework, useOf(view, framework.id, fragments))
         const slaveIds = placed.map(({ agentId }) => agentId)
-        yield JSON.stringify({ ...facts, ...countsOf(fragments), slave_ids: slaveIds })
+        yield toJson({ ...facts, ...countsOf(fragments), slave_ids: slaveIds })
       }
     })(),
   )
@@ -97,7 +97,7 @@ function* agentPieces(view: StateView): Generator<Piece> {
   for (const agent of view.agents) yield agentPiece(view, agent)
 }
 
-function agentPiece({ context, fragments, offeredOn }: StateView, agent: AgentEntry): Buffer {
+function agentPiece({ context, fragments, offeredOn }: StateView, agent: AgentEntry): Piece {
   const { id } = agent.record
   const available = context.allocator.available(id)
   return fragments.agent(agent, { available, offered: offeredOn.get(id) ?? noResources })
@@ -112,7 +112,7 @@ function* frameworkPieces(view: StateView): Generator<Piece> {
   for (const framework of view.frameworks) {
     const mine = of.get(framework.id) ?? []
     const facts = formatStateFramework(framework, useOf(view, framework.id, mine))
-    yield `${between}${JSON.stringify(facts).slice(0, -1)},"tasks":[`
+    yield `${between}${toJson(facts).slice(0, -1)},"tasks":[`
     yield* joined(mine.map(({ tasks }) => tasks))
     yield '],"unreachable_tasks":['
     yield* joined(mine.map(({ unreachable }) => unreachable))
@@ -123,7 +123,7 @@ function* frameworkPieces(view: StateView): Generator<Piece> {
 
 function* completedPieces(view: StateView): Generator<Piece> {
   for (const framework of view.completed) {
-    yield JSON.stringify({ ...formatStateFramework(framework, frameworkUse()), tasks: [], completed_tasks: [] })
+    yield toJson({ ...formatStateFramework(framework, frameworkUse()), tasks: [], completed_tasks: [] })
   }
 }
 
@@ -156,9 +156,9 @@ function countsOf(fragments: readonly TaskFragment[]) {
   )
 }
 
-/** A JSON object's octets with more members. */
-function spliced(json: Buffer, more: object): Buffer {
-  return Buffer.concat([json.subarray(0, -1), Buffer.from(`,${JSON.stringify(more).slice(1)}`)])
+/** A JSON object with more members. */
+function spliced(json: Piece, more: object): Piece {
+  return `${json.slice(0, -1)},${toJson(more).slice(1)}`
 }
 
 function push<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {

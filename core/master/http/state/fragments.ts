@@ -8,24 +8,25 @@ import { holdsResources } from '../../tasks/tasks.ts'
 import { addLoosely } from './amounts.ts'
 import { type AgentUse, formatStateAgent } from './format-agent.ts'
 import { formatStateTask } from './format-task.ts'
+import { type Piece, toJson } from './pieces.ts'
 
 /** The tasks of one framework on one agent, as JSON that is ready to be sent. */
 export interface TaskFragment {
   readonly frameworkId: FrameworkId
   /** Objects with commas between; empty: none. */
-  readonly tasks: Buffer
-  readonly unreachable: Buffer
+  readonly tasks: Piece
+  readonly unreachable: Piece
   readonly counts: ReadonlyMap<TaskState, number>
   readonly used: Resources
 }
 
 /**
  * JSON of agents and their tasks, made once and kept until what it is made of has changed: pollers of `/state` cost the
- * copying of octets. The key of an agent's tasks is the identity of their list, which is never changed in place.
+ * copying of text. The key of an agent's tasks is the identity of their list, which is never changed in place.
  */
 export interface Fragments {
   tasks(list: readonly MasterTask[]): readonly TaskFragment[]
-  agent(entry: AgentEntry, use: AgentUse): Buffer
+  agent(entry: AgentEntry, use: AgentUse): Piece
   /** Forgets all: nobody has asked for a while. */
   clear(): void
 }
@@ -35,7 +36,7 @@ interface KeptAgent {
   readonly state: string
   readonly available: Resources
   readonly offered: Resources
-  readonly json: Buffer
+  readonly json: Piece
 }
 
 /** Opens it empty. */
@@ -55,7 +56,7 @@ export function openFragments(): Fragments {
       const known = byAgent.get(entry)
       const isSame = known?.record === record && known.state === state.kind
       if (isSame && known.available === available && known.offered === offered) return known.json
-      const json = Buffer.from(JSON.stringify(formatStateAgent(entry, { available, offered })))
+      const json = toJson(formatStateAgent(entry, { available, offered }))
       byAgent.set(entry, { record, state: state.kind, available, offered, json })
       return json
     },
@@ -82,10 +83,9 @@ function makeFragments(list: readonly MasterTask[]): readonly TaskFragment[] {
       const { state } = task.status
       counts.set(state, (counts.get(state) ?? 0) + 1)
       const into = state === 'TASK_UNREACHABLE' ? lost : texts
-      into.push(JSON.stringify(formatStateTask(task)))
+      into.push(toJson(formatStateTask(task)))
       if (holdsResources(task)) used = addLoosely(used, task.info.resources)
     }
-    const octets = (parts: readonly string[]) => Buffer.from(parts.join(','))
-    return { frameworkId, tasks: octets(texts), unreachable: octets(lost), counts, used }
+    return { frameworkId, tasks: texts.join(','), unreachable: lost.join(','), counts, used }
   })
 }

@@ -4,7 +4,7 @@ import { type MasterContext } from '../../context.ts'
 import { flagsOf, frameworksDocument, slavesDocument, stateDocument, summaryDocument } from './documents.ts'
 import { openFragments } from './fragments.ts'
 import { metricsSnapshot, openStateCounts } from './metrics-snapshot.ts'
-import { type Piece, sendPieces } from './pieces.ts'
+import { type Piece, sendPieces, toJson } from './pieces.ts'
 import { rolesDocument } from './roles.ts'
 import { tasksDocument, tasksQuery } from './tasks-page.ts'
 import { type StateView, viewState } from './view.ts'
@@ -68,9 +68,7 @@ export function stateRoutes(app: FastifyInstance, { context, version, advertised
       })
     }
     for (const [path, make] of Object.entries(small)) {
-      app.get(`${prefix}${path}`, (request, reply) =>
-        answer(request, reply, { pieces: [JSON.stringify(make())], context }),
-      )
+      app.get(`${prefix}${path}`, (request, reply) => answer(request, reply, { pieces: [toJson(make())], context }))
     }
     app.get(`${prefix}/redirect`, async (_request, reply) =>
       reply.code(307).header('location', `//${advertised()}/`).send(),

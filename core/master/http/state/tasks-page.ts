@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type MasterTask } from '../../tasks/state.ts'
 import { formatStateTask } from './format-task.ts'
-import { joined, type Piece } from './pieces.ts'
+import { joined, type Piece, toJson } from './pieces.ts'
 import { type StateView } from './view.ts'
 
 /** Source: mesos, docs/endpoints/master/tasks.md. */
@@ -36,7 +36,7 @@ export function* tasksDocument(view: StateView, query: TasksQuery): Generator<Pi
 }
 
 function* formatted(tasks: readonly MasterTask[]): Generator<Piece> {
-  for (const task of tasks) yield JSON.stringify(formatStateTask(task))
+  for (const task of tasks) yield toJson(formatStateTask(task))
 }
 
 /** Keeps the first `count` of what is added, in order; sorts seldom, so that each addition costs little. */
