@@ -1,7 +1,6 @@
 import { type ServerResponse } from 'node:http'
 import { encodeRecord } from '../../../api/mesos/record-io.ts'
-import { heartbeatEvent, heartbeatSeconds } from '../scheduler/format-event.ts'
-import { maxQueuedBytes } from '../scheduler/stream.ts'
+import { heartbeatEvent, heartbeatSeconds, maxQueuedBytes } from '../../../api/mesos/record-stream.ts'
 import { type MasterContext } from '../../context.ts'
 import { gatherPieces, type Piece, sendPieces } from '../state/pieces.ts'
 import { type StateView } from '../state/view.ts'

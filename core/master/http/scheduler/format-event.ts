@@ -3,12 +3,7 @@ import { type AgentId } from '../../../model/ids.ts'
 import { type SchedulerEvent } from '../../../model/scheduler.ts'
 import { type AgentAddress, formatOffer } from './format-offer.ts'
 import { formatStatus } from '../../../api/mesos/format-status.ts'
-
-/** How often a subscriber hears something. Source: mesos, src/master/constants.hpp, DEFAULT_HEARTBEAT_INTERVAL. */
-export const heartbeatSeconds = 15
-
-/** The record that says only that the master lives. */
-export const heartbeatEvent = { type: 'HEARTBEAT' } as const
+import { heartbeatSeconds } from '../../../api/mesos/record-stream.ts'
 
 /** What events are told with. */
 export interface EventFor {

@@ -14,7 +14,7 @@ import { type EventFor, formatEvent } from './format-event.ts'
 import { formatMasterInfo } from './master-info.ts'
 import { type Refusal } from '../../../api/mesos/media.ts'
 import { type SchedulerRequest } from './parse-call.ts'
-import { openRecordStream, type RecordStream } from './stream.ts'
+import { openRecordStream, type RecordStream } from '../../../api/mesos/record-stream.ts'
 
 /** What the scheduler API needs beside the master. */
 export interface SchedulerRoutesOptions {
@@ -95,7 +95,11 @@ function subscribe(
     connection?.close()
   }
   const { clock } = context
-  const stream = openRecordStream(response, streamId, { clock, onClose, ...(maxQueued && { maxQueued }) })
+  const stream = openRecordStream(
+    response,
+    { 'Mesos-Stream-Id': streamId },
+    { clock, onClose, ...(maxQueued && { maxQueued }) },
+  )
   if (problem !== undefined) {
     end(stream, problem)
     return

@@ -1,7 +1,12 @@
 import { type ServerResponse } from 'node:http'
-import { type Clock } from '../../../base/clock.ts'
-import { heartbeatEvent, heartbeatSeconds } from './format-event.ts'
-import { encodeRecord } from '../../../api/mesos/record-io.ts'
+import { type Clock } from '../../base/clock.ts'
+import { encodeRecord } from './record-io.ts'
+
+/** How often a subscriber hears something. Source: mesos, src/master/constants.hpp, DEFAULT_HEARTBEAT_INTERVAL. */
+export const heartbeatSeconds = 15
+
+/** The record that says only that the other side lives. */
+export const heartbeatEvent = { type: 'HEARTBEAT' } as const
 
 /** Octets that may wait for a subscriber that does not read. */
 export const maxQueuedBytes = 16 * 1024 * 1024
@@ -29,12 +34,12 @@ export interface StreamOptions {
  */
 export function openRecordStream(
   response: ServerResponse,
-  streamId: string,
+  headers: Readonly<Record<string, string>>,
   { clock, maxQueued = maxQueuedBytes, onClose }: StreamOptions,
 ): RecordStream {
   let why: 'closed' | 'too-slow' = 'closed'
   let cancel = () => {}
-  response.writeHead(200, { 'Content-Type': 'application/json', 'Mesos-Stream-Id': streamId })
+  response.writeHead(200, { 'Content-Type': 'application/json', ...headers })
   response.flushHeaders()
   const send = (record: object) => {
     if (response.writableEnded || response.destroyed) return
