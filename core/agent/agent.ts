@@ -119,7 +119,7 @@ export class Agent {
     }
     switch (command.kind) {
       case 'registered':
-        this.#registered(command.agentId)
+        this.#registered(command.agentId, command.term)
         break
       case 'launch':
         for (const unit of launchUnits(command.tasks)) this.#launch(command, unit)
@@ -161,9 +161,9 @@ export class Agent {
     return true
   }
 
-  #registered(agentId: NonNullable<Registration['agentId']>): void {
+  #registered(agentId: NonNullable<Registration['agentId']>, term: number): void {
     const { identity, log } = this.#options
-    log.info({ agentId }, 'registered with the master')
+    log.info({ agentId, term }, 'registered with the master')
     try {
       identity.update({ agentId })
     } catch (error) {
