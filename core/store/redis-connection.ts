@@ -24,7 +24,7 @@ export interface RedisTarget {
 }
 
 /** Two seconds: with the election it keeps a failover below three, and bears a stall of more than one. */
-const defaultLeaseMs = 2_000
+const defaultLeaseMs = 1_500
 const leaseRangeMs = { least: 300, most: 60_000 } as const
 
 /**

@@ -17,7 +17,7 @@ export interface ZooKeeperTarget {
 }
 
 const defaultBase = '/weft'
-const defaultSessionMs = 2_000
+const defaultSessionMs = 1_500
 
 /** jute.maxbuffer less what a request says besides its steps. */
 const defaultMaxRequestBytes = 1_000_000
