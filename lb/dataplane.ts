@@ -68,4 +68,6 @@ export interface BalancedFlow {
 /** Deletes conntrack entries, so that flows of a removed backend are steered anew (UDP), or end (TCP). */
 export interface Conntrack {
   forget(flows: readonly BalancedFlow[], options: { readonly signal: AbortSignal }): Promise<void>
+  /** Deletes those that have had no answer yet: what is sent again is balanced anew, what is established stays. */
+  forgetUnanswered(flows: readonly BalancedFlow[], options: { readonly signal: AbortSignal }): Promise<void>
 }

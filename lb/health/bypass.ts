@@ -1,7 +1,14 @@
 import { type Ip } from '../../core/base/ip.ts'
 import { keyedSerial } from '../../core/base/serial.ts'
 import { type NodeName } from '../../core/model/ids.ts'
-import { type DataPlane, formatVirtualServerKey, type LbOp, type VirtualServer } from '../dataplane.ts'
+import {
+  type BalancedFlow,
+  type Conntrack,
+  type DataPlane,
+  formatVirtualServerKey,
+  type LbOp,
+  type VirtualServer,
+} from '../dataplane.ts'
 import { bypassUnreachable } from '../vip/reachable.ts'
 
 /** A data plane that gives backends on unreachable nodes no new connections, whatever its user wants. */
@@ -24,6 +31,8 @@ export interface BypassOptions {
   /** This node: never bypassed. */
   readonly self: NodeName
   readonly placeOf: (address: Ip) => NodeName | undefined
+  /** Absent where conntrack does not choose the backend: a connection that was not answered yet waits for the dead node. */
+  readonly conntrack?: Pick<Conntrack, 'forgetUnanswered'>
 }
 
 const queue = 'plane'
@@ -32,7 +41,7 @@ const queue = 'plane'
  * Wraps `plane`: what its user wants is remembered, and programmed with weight 0 for what is bypassed (with all weights, if
  * nothing else would be left). Programming, repairs and bypasses run one after another.
  */
-export function openBypass(plane: DataPlane, { self, placeOf }: BypassOptions): Bypass {
+export function openBypass(plane: DataPlane, { self, placeOf, conntrack }: BypassOptions): Bypass {
   const serial = keyedSerial()
   const wanted = new Map<string, VirtualServer>()
   let bypassed: ReadonlySet<NodeName> = new Set()
@@ -72,13 +81,35 @@ export function openBypass(plane: DataPlane, { self, placeOf }: BypassOptions): 
     },
     set: (unreachable, options) =>
       serial(queue, async () => {
-        const ops = [...wanted.values()].flatMap((server): readonly LbOp[] => {
+        const changes = [...wanted.values()].flatMap((server): readonly Change[] => {
           const [before, after] = [adjust(server, bypassed), adjust(server, unreachable)]
-          return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ kind: 'server.ensure', server: after }]
+          return JSON.stringify(before) === JSON.stringify(after) ? [] : [{ before, after }]
         })
         bypassed = unreachable
-        if (ops.length > 0) await plane.apply(ops, options)
+        if (changes.length === 0) return
+        const ops = changes.map(({ after }): LbOp => ({ kind: 'server.ensure', server: after }))
+        await plane.apply(ops, options)
+        await conntrack?.forgetUnanswered(changes.flatMap(turnedAway), options)
       }),
     servers: () => [...wanted.values()].map((server) => ({ wanted: server, effective: adjust(server, bypassed) })),
   }
+}
+
+interface Change {
+  readonly before: VirtualServer
+  readonly after: VirtualServer
+}
+
+/**
+ * Connections that are being made to a backend which gets nothing new any more. Their first packet was lost with the node:
+ * the client sends it again after 1 s (RFC 6298, section 2), and it must not be led to the same backend. UDP flows go by
+ * the change of weight alone.
+ */
+function turnedAway({ before, after }: Change): readonly BalancedFlow[] {
+  if (after.protocol !== 'tcp') return []
+  const { address, port, protocol } = after
+  const serving = new Set(after.backends.flatMap((one) => (one.weight > 0 ? [`${one.address} ${one.port}`] : [])))
+  return before.backends
+    .filter((one) => one.weight > 0 && !serving.has(`${one.address} ${one.port}`))
+    .map((one) => ({ server: { address, port, protocol }, backend: { address: one.address, port: one.port } }))
 }

@@ -119,12 +119,13 @@ function openPipeline({ flags, log, routes }: Ground, parts: PipelineParts) {
   const { nodeName: self } = flags
   const { portmap } = containers
   let foreign: readonly string[] = []
+  const conntrack = openLbConntrack(containers.conntrack)
   const plane = openDataPlane({
     mode: flags.dataPlane,
     ping: flags.vipPing,
     nft,
     table: nftTable,
-    conntrack: openLbConntrack(containers.conntrack),
+    conntrack,
     sysctl: procSysctl,
     kernelRelease: release(),
     onForeign: (entries) => {
@@ -135,7 +136,7 @@ function openPipeline({ flags, log, routes }: Ground, parts: PipelineParts) {
   })
   log.info({ dataPlane: plane.name }, 'load balancer opened')
   const placeOf = openPlaces(snapshot)
-  const bypass = openBypass(plane, { self, placeOf })
+  const bypass = openBypass(plane, { self, placeOf, conntrack })
   const vips = openLbStage({ self, plane: bypass.plane, routes, guard: portmap.guard })
   const stages = [
     overlay,

@@ -6,7 +6,7 @@ import { openBypass } from '../../lb/health/bypass.ts'
 import { openBackendPeers, openPlaces } from '../../lb/health/peers.ts'
 import { newPeer, type PeerState, stepPeer } from '../../lb/health/peer-state.ts'
 import { openPeerWatch, probeEveryMs } from '../../lb/health/watch-peers.ts'
-import { type LbOp, type VirtualServer } from '../../lb/dataplane.ts'
+import { type BalancedFlow, type LbOp, type VirtualServer } from '../../lb/dataplane.ts'
 import { openFakePlane } from '../../lb/fake.ts'
 import { openFakeClock } from '../support/fake-cluster.ts'
 import { testNode, testSnapshot, testTask } from '../support/lb-snapshot.ts'
@@ -102,6 +102,27 @@ t.test('bypassed backends have weight 0, in changes and repairs, unless nothing 
   await plane.apply([{ kind: 'server.remove', server: all }], { signal })
   await set(new Set(), { signal })
   t.same(await plane.read({ signal }), [], 'what was removed does not come back')
+})
+
+t.test('connections that are being made to what is bypassed are balanced anew', async (t) => {
+  const { signal } = new AbortController()
+  const told: string[] = []
+  const conntrack = {
+    forgetUnanswered: async (flows: readonly BalancedFlow[]) => {
+      told.push(flows.map(({ server: { port }, backend }) => `${port} ${backend.address}`).join())
+    },
+  }
+  const { plane, set } = openBypass(openFakePlane(), {
+    self: node('n1'),
+    placeOf: openPlaces(() => snapshot),
+    conntrack,
+  })
+  const tcp = server(['192.0.2.1', 1], ['192.0.2.2', 2], ['192.0.2.3', 0])
+  const udp: VirtualServer = { ...tcp, protocol: 'udp', port: 53 }
+  for (const one of [tcp, udp]) await plane.apply([{ kind: 'server.ensure', server: one }], { signal })
+  for (const down of [['n2'], ['n2', 'n3'], ['n1', 'n2', 'n3'], ['n1'], []])
+    await set(new Set(down.map(node)), { signal })
+  t.same(told, ['80 192.0.2.2', '', '80 192.0.2.1', ''], 'what changed, once each; none when no server did')
 })
 
 t.test('the watch: one that is silent is told within a second, one whose daemon only is silent is not', async (t) => {
