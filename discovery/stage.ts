@@ -7,6 +7,7 @@ import { type NamesConfig, namesConfig } from './records/config.ts'
 import { openRecordIndex, type RecordIndex } from './records/record-index.ts'
 import { openServedVips } from './records/served-vips.ts'
 import { type ZoneChange } from './records/zone-change.ts'
+import { borrowedOwners } from './server/owners.ts'
 import { type ZoneReader, type ZoneStore } from './server/zone-store.ts'
 import { openNamesZones } from './zones.ts'
 
@@ -58,7 +59,7 @@ export function openNamesStage(options: {
   const config = namesConfig(options.config)
   const index = openRecordIndex({ self, config, hash: taskHash })
   const served = openServedVips()
-  const zones = openNamesZones(config)
+  const zones = openNamesZones(config, borrowedOwners(index.rrsets))
   let cluster = emptyCluster
   let told = ''
   const serve = async (change: ZoneChange) => {

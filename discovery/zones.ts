@@ -2,11 +2,16 @@ import { labelsOf, nameOfLabels } from './dns/name.ts'
 import { directoryDomain, type NamesConfig, spartanDomain } from './records/config.ts'
 import { nameServerName } from './records/generate.ts'
 import { renamesOf } from './records/renames.ts'
+import { type OwnerTable } from './server/owners.ts'
 import { openZoneStore, type ZoneAuthority, type ZoneStore } from './server/zone-store.ts'
 
-/** Empty zones of a cluster with these names. All that are surely ours answer SERVFAIL until the first change. */
-export function openNamesZones(config: NamesConfig): ZoneStore {
+/**
+ * Empty zones of a cluster with these names. All that are surely ours answer SERVFAIL until the first change. `owners`: where
+ * the records are; absent: in the zones.
+ */
+export function openNamesZones(config: NamesConfig, owners?: OwnerTable): ZoneStore {
   return openZoneStore({
+    ...(owners === undefined ? {} : { owners }),
     expected: config.content === 'all' ? [config.domain, directoryDomain, spartanDomain] : [config.domain],
     ttlSeconds: config.ttlSeconds,
     authority: authorityOf(config),

@@ -1,7 +1,8 @@
 import { type Name, nameKey, type NameKey } from '../dns/name.ts'
 import { type Rdata, rdataCode } from '../dns/rdata.ts'
 import { type NamedCluster, type RecordChange } from './cluster.ts'
-import { type Contribution } from './owned.ts'
+import { type CountedRecords, countedRecords } from './counted.ts'
+import { type Contribution, contributionKey } from './owned.ts'
 import { type EntityKey, type RecordOptions, type Wanted, wantedOfAll, wantedOfChange } from './wanted.ts'
 import { type OwnerChange, type RrSet, type ZoneChange } from './zone-change.ts'
 
@@ -22,17 +23,19 @@ export interface RecordIndex {
   contributionsOf(entity: EntityKey): Iterable<Contribution>
   /** Who contributes to a name. Walks all: for people who ask why. */
   contributors(owner: Name): readonly EntityKey[]
+  /** What a name has now; `undefined`: nothing. */
+  rrsets(key: NameKey): readonly RrSet[] | undefined
 }
 
 /** What the index holds of one owner name. */
 interface OwnerEntry {
   readonly owner: Name
-  /** By contribution key; `count` entities add it. */
-  readonly records: Map<string, { readonly data: Rdata; count: number }>
+  readonly records: CountedRecords
 }
 
 interface State {
-  readonly entities: Map<EntityKey, ReadonlyMap<string, Contribution>>
+  /** Lists: their keys are made anew when an entity changes, for they would take more than all the rest. */
+  readonly entities: Map<EntityKey, readonly Contribution[]>
   readonly owners: Map<NameKey, OwnerEntry>
   readonly apexes: Map<NameKey, { readonly owner: Name; count: number }>
 }
@@ -51,12 +54,16 @@ export function openRecordIndex(options: RecordOptions): RecordIndex {
       for (const key of state.entities.keys()) if (!wanted.has(key)) wanted.set(key, new Map())
       return steps(wanted, snapshot.version)
     },
-    contributionsOf: (entity) => state.entities.get(entity)?.values() ?? [],
+    contributionsOf: (entity) => state.entities.get(entity) ?? [],
     contributors: (owner) => {
       const key = nameKey(owner)
       return [...state.entities]
-        .filter(([, held]) => [...held.values()].some((contribution) => nameKey(contribution.owner) === key))
+        .filter(([, held]) => held.some((contribution) => nameKey(contribution.owner) === key))
         .map(([entity]) => entity)
+    },
+    rrsets: (key) => {
+      const entry = state.owners.get(key)
+      return entry === undefined ? undefined : rrsetsOf(entry, options.config.ttlSeconds)
     },
   }
 }
@@ -84,35 +91,32 @@ function change(
 
 const addPass: Pass = (state, wanted, touched) => {
   for (const [entity, contributions] of wanted) {
-    const held = state.entities.get(entity)
-    const together = new Map(held)
+    const held = state.entities.get(entity) ?? []
+    const known = new Set(held.map(contributionKey))
+    const fresh: Contribution[] = []
     for (const [key, contribution] of contributions) {
-      if (together.has(key)) continue
-      together.set(key, contribution)
-      increase(state, { key, contribution }, touched)
+      if (known.has(key)) continue
+      fresh.push(contribution)
+      increase(state, contribution, touched)
     }
-    if (together.size > 0) state.entities.set(entity, together)
+    if (fresh.length > 0) state.entities.set(entity, [...held, ...fresh])
   }
 }
 
 const removePass: Pass = (state, wanted, touched) => {
   for (const [entity, contributions] of wanted) {
-    const kept = new Map<string, Contribution>()
-    for (const [key, contribution] of state.entities.get(entity) ?? []) {
-      if (contributions.has(key)) kept.set(key, contribution)
-      else decrease(state, { key, contribution }, touched)
+    const held = state.entities.get(entity) ?? []
+    const kept: Contribution[] = []
+    for (const contribution of held) {
+      if (contributions.has(contributionKey(contribution))) kept.push(contribution)
+      else decrease(state, contribution, touched)
     }
-    if (kept.size > 0) state.entities.set(entity, kept)
-    else state.entities.delete(entity)
+    if (kept.length === 0) state.entities.delete(entity)
+    else if (kept.length < held.length) state.entities.set(entity, kept)
   }
 }
 
-interface Keyed {
-  readonly key: string
-  readonly contribution: Contribution
-}
-
-function increase(state: State, { key, contribution }: Keyed, touched: Touched): void {
+function increase(state: State, contribution: Contribution, touched: Touched): void {
   const { owner } = contribution
   const ownerKey = nameKey(owner)
   if (contribution.kind === 'apex') {
@@ -124,18 +128,12 @@ function increase(state: State, { key, contribution }: Keyed, touched: Touched):
     }
     return
   }
-  const entry = state.owners.get(ownerKey) ?? { owner, records: new Map() }
+  const entry = state.owners.get(ownerKey) ?? { owner, records: countedRecords() }
   state.owners.set(ownerKey, entry)
-  const record = entry.records.get(key)
-  if (record !== undefined) {
-    record.count++
-    return
-  }
-  entry.records.set(key, { data: contribution.data, count: 1 })
-  touched.owners.set(ownerKey, entry.owner)
+  if (entry.records.add(contribution.data)) touched.owners.set(ownerKey, entry.owner)
 }
 
-function decrease(state: State, { key, contribution }: Keyed, touched: Touched): void {
+function decrease(state: State, contribution: Contribution, touched: Touched): void {
   const ownerKey = nameKey(contribution.owner)
   if (contribution.kind === 'apex') {
     const apex = state.apexes.get(ownerKey)
@@ -145,16 +143,14 @@ function decrease(state: State, { key, contribution }: Keyed, touched: Touched):
     return
   }
   const entry = state.owners.get(ownerKey)
-  const record = entry?.records.get(key)
-  if (entry === undefined || record === undefined || --record.count > 0) return
-  entry.records.delete(key)
+  if (entry === undefined || !entry.records.remove(contribution.data)) return
   if (entry.records.size === 0) state.owners.delete(ownerKey)
   touched.owners.set(ownerKey, entry.owner)
 }
 
 function rrsetsOf(entry: OwnerEntry | undefined, ttlSeconds: number): readonly RrSet[] {
   const byCode = new Map<number, Rdata[]>()
-  for (const { data } of entry?.records.values() ?? []) {
+  for (const data of entry?.records.values() ?? []) {
     const list = byCode.get(rdataCode(data))
     if (list === undefined) byCode.set(rdataCode(data), [data])
     else list.push(data)

@@ -24,10 +24,11 @@ export interface PackedChange {
 export function packChange({ version, owners, apexes }: ZoneChange): PackedChange {
   const writer = wireWriter()
   const keys = owners.map(({ owner }) => nameKey(owner))
-  return { version, keys, packed: owners.map(({ rrsets }) => packRrsets(writer, rrsets)), apexes }
+  return { version, keys, packed: owners.map(({ rrsets }) => packRrsets(rrsets, writer)), apexes }
 }
 
-function packRrsets(writer: WireWriter, rrsets: readonly RrSet[]): Packed {
+/** RRsets of one name, packed. `writer`: one that is used again. */
+export function packRrsets(rrsets: readonly RrSet[], writer: WireWriter = wireWriter()): Packed {
   writer.length = 0
   for (const { code, ttlSeconds, data } of rrsets) {
     putU16(writer, code)

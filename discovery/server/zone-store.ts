@@ -2,7 +2,8 @@ import { type Name, nameKey, type NameKey, parentKey, parseName } from '../dns/n
 import { type RdataOf } from '../dns/rdata.ts'
 import { type Rename } from '../records/renames.ts'
 import { type RrSet, type ZoneChange } from '../records/zone-change.ts'
-import { packChange, type Packed, type PackedChange, unpackRrsets } from './packed.ts'
+import { type OwnerTable, packedOwners } from './owners.ts'
+import { type Packed, type PackedChange, packRrsets } from './packed.ts'
 
 /** A zone that is served here. */
 export interface Zone {
@@ -65,10 +66,11 @@ export function openZoneStore(options: {
   readonly expected: readonly Name[]
   readonly ttlSeconds: number
   readonly renames?: readonly Rename[]
+  /** Absent: the store holds the records itself. */
+  readonly owners?: OwnerTable
 }): ZoneStore {
-  const { authority } = options
+  const { authority, owners = packedOwners() } = options
   const { refreshSeconds, retrySeconds, expireSeconds } = authority.times ?? soaTimes
-  const owners = new Map<NameKey, Packed>()
   const below = new Map<NameKey, number>()
   const apexes = new Map<NameKey, { readonly apex: Name; readonly state: Zone['state'] }>()
   for (const apex of options.expected) apexes.set(nameKey(apex), { apex, state: 'loading' })
@@ -88,19 +90,17 @@ export function openZoneStore(options: {
     { code: 6, ttlSeconds: options.ttlSeconds, data: [soaOf(apex)] },
     { code: 2, ttlSeconds: nsTtlSeconds, data: [{ type: 'NS', target: authority.mname(apex) }] },
   ]
-  const setOwner = (key: NameKey, packed: Packed) => {
-    const there = packed !== ''
+  const setOwner = (key: NameKey, there: boolean, packed: () => Packed) => {
     if (owners.has(key) !== there) countAncestors(below, key, there ? 1 : -1)
     if (there) owners.set(key, packed)
     else owners.delete(key)
   }
   const isLoopback = (key: NameKey) => key.endsWith(belowLocalhost) && apexes.has(localhost)
-  const applyPacked = ({ version: next, apexes: { added, removed }, keys, packed }: PackedChange) => {
+  const begin = ({ version: next, apexes: { added, removed } }: Pick<ZoneChange, 'version' | 'apexes'>) => {
     revision++
     version = next
     for (const apex of removed) apexes.delete(nameKey(apex))
     for (const apex of added) apexes.set(nameKey(apex), { apex, state: 'ready' })
-    for (const [i, key] of keys.entries()) setOwner(key, packed[i] ?? '')
   }
   return {
     zoneOf: (key) => {
@@ -112,26 +112,37 @@ export function openZoneStore(options: {
     },
     rrsets: (key) => {
       const zone = apexes.get(key)
-      const packed = owners.get(key) ?? (isLoopback(key) ? owners.get(localhost) : undefined)
-      const own = packed === undefined ? undefined : unpackRrsets(packed)
+      const own = owners.rrsets(key) ?? (isLoopback(key) ? owners.rrsets(localhost) : undefined)
       return zone === undefined ? own : [...apexRrsets(zone.apex), ...(own ?? [])]
     },
     exists: (key) => owners.has(key) || apexes.has(key) || below.has(key) || isLoopback(key),
     revision: () => revision,
     serial: () => version % 2 ** 32,
     renames: options.renames ?? [],
-    apply: (change) => applyPacked(packChange(change)),
-    applyPacked,
-    owners: () => unpackAll(owners),
+    apply: (change) => {
+      begin(change)
+      for (const { owner, rrsets } of change.owners) {
+        setOwner(nameKey(owner), rrsets.length > 0, () => packRrsets(rrsets))
+      }
+    },
+    applyPacked: (change) => {
+      begin(change)
+      for (const [i, key] of change.keys.entries()) {
+        const packed = change.packed[i] ?? ''
+        setOwner(key, packed !== '', () => packed)
+      }
+    },
+    owners: () => all(owners),
     whole: () => {
       const added = [...apexes.values()].filter(({ state }) => state === 'ready').map(({ apex }) => apex)
-      return { version, keys: [...owners.keys()], packed: [...owners.values()], apexes: { added, removed: [] } }
+      const keys = [...owners.keys()]
+      return { version, keys, packed: keys.map(owners.packed), apexes: { added, removed: [] } }
     },
   }
 }
 
-function* unpackAll(owners: ReadonlyMap<NameKey, Packed>): Generator<readonly [NameKey, readonly RrSet[]], undefined> {
-  for (const [key, packed] of owners) yield [key, unpackRrsets(packed)]
+function* all(owners: OwnerTable): Generator<readonly [NameKey, readonly RrSet[]], undefined> {
+  for (const key of owners.keys()) yield [key, owners.rrsets(key) ?? []]
 }
 
 /** Counts a name at each name above it, so that these are known to exist. */
