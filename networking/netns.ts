@@ -74,6 +74,24 @@ export function createNetns(path: string): void {
   }
 }
 
+/**
+ * Pins the network namespace of a process at `path`; folders above are made. The process must be of this machine and
+ * seen here. @throws ERR_NETNS_EXISTS, ERR_NETNS_INVALID, ERR_NATIVE_EPERM
+ */
+export function pinNetns(pid: number, path: string): void {
+  const source = `/proc/${pid}/ns/net`
+  if (!isNetns(source))
+    throw new AppError('ERR_NETNS_INVALID', `process ${pid} has no network namespace to be seen here`)
+  mkdirSync(dirname(path), { recursive: true })
+  createMountPoint(path)
+  try {
+    openNative().namespaces.mount({ source, target: path, type: 'none', flags: MS_BIND })
+  } catch (error) {
+    unlinkSync(path)
+    throw error
+  }
+}
+
 function createMountPoint(path: string): void {
   try {
     closeSync(openSync(path, 'wx', 0o444))
