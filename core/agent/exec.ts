@@ -1,10 +1,12 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../base/errors.ts'
 import { type TaskId } from '../model/ids.ts'
 import { type TaskState } from '../model/task.ts'
 import { readJournal } from './checkpoint.ts'
 import { readChoice } from './containerizer/choose.ts'
+import { engineOf, isDocker } from './docker/mark.ts'
+import { dockerNames } from './docker/names.ts'
 import { type AgentPaths, agentPaths, containerPaths } from './paths.ts'
 import { foldRecord, latestStatus, type TaskEvent } from './record.ts'
 
@@ -40,9 +42,14 @@ export async function containerExecCommand(
   const found = (await listContainers(stateDir)).filter((container) => container.taskId === taskId)
   const running = found.find(({ state }) => state === 'TASK_RUNNING' || state === 'TASK_KILLING')
   const runtime = readChoice(join(stateDir, 'runtime.json'))
+  const tty = command.tty === 'yes' ? ['--tty'] : []
+  const paths = agentPaths(stateDir)
+  if (running !== undefined && isDocker(paths, running.containerId)) {
+    const name = dockerNames(realpathSync(stateDir)).task(running.containerId)
+    return ['docker', '--host', `unix://${engineOf(paths)}`, 'exec', '--interactive', ...tty, name, ...command.argv]
+  }
   if (running !== undefined && runtime !== undefined) {
-    const tty = command.tty === 'yes' ? ['--tty'] : []
-    return [runtime.path, '--root', agentPaths(stateDir).runtime, 'exec', ...tty, running.containerId, ...command.argv]
+    return [runtime.path, '--root', paths.runtime, 'exec', ...tty, running.containerId, ...command.argv]
   }
   const state = found[0]?.state
   if (state === undefined) throw new AppError('ERR_AGENT_TASK_UNKNOWN', `no task "${taskId}" on this node`)

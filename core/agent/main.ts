@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
-import { createNetns, deleteNetns, isNetns } from '../../networking/netns.ts'
+import { createNetns, deleteNetns, isNetns, pinNetns } from '../../networking/netns.ts'
 import { type AgentSession, openAgentSession } from '../api/session.ts'
 import { systemClock } from '../base/clock.ts'
 import { errorMessage } from '../base/errors.ts'
@@ -14,7 +14,10 @@ import { cgroupParent, openCgroups } from './containerizer/cgroup.ts'
 import { chooseRuntime } from './containerizer/choose.ts'
 import { prepareHostView } from './containerizer/host-view.ts'
 import { openOciContainerizer } from './containerizer/oci.ts'
+import { routeContainers } from './containerizer/route.ts'
 import { openProvisions } from './containerizer/open-provisions.ts'
+import { openDockerContainerizer } from './docker/docker.ts'
+import { isDocker } from './docker/mark.ts'
 import { openSandboxFiles } from './http/sandbox-files.ts'
 import { type AgentHttp, openAgentHttp } from './http/server.ts'
 import { servePages } from './http/pages.ts'
@@ -60,8 +63,12 @@ async function openAgent(flags: AgentFlags, session: MasterSession, { http, ...a
       runner: pluginRunner({ directories: flags.cniBinDirs, env: process.env }),
       namespaces: { create: createNetns, remove: deleteNetns, exists: isNetns },
     }),
-    openContainerizer: (onExit) =>
-      openOciContainerizer({ ...at, ...provisions, runtime, cgroups, onExit, clock: systemClock }),
+    openContainerizer: (onExit) => {
+      const common = { ...at, ...provisions, onExit }
+      const mesos = openOciContainerizer({ ...common, runtime, cgroups, clock: systemClock })
+      const docker = openDockerContainerizer({ ...common, socketPath: flags.dockerSocket, pinNetwork: pinNetns })
+      return routeContainers({ mesos, docker, isDocker: (id) => isDocker(paths, id) })
+    },
   })
   await agent.recover()
   at.log.info({ runtime: runtime.name, limits: runtime.limits, node: flags.nodeName }, 'agent ready')

@@ -32,7 +32,10 @@ export interface NetworkTarget {
 export interface ContainerNetwork {
   /** Reads the configurations that ADD will use. @throws ERR_AGENT_NETWORK_UNKNOWN, ERR_AGENT_NETWORK_TWICE, ERR_CNI_* */
   prepare(requests: readonly NetworkRequest[]): Promise<readonly Attachment[]>
-  /** Makes the namespace and runs ADD for each; the caller detaches after a failure. @throws ERR_CNI_*, ERR_NETNS_* */
+  /**
+   * Makes the namespace, if there is none, and runs ADD for each; the caller detaches after a failure.
+   * @throws ERR_CNI_*, ERR_NETNS_*
+   */
   attach(target: NetworkTarget, options: { readonly signal: AbortSignal }): Promise<readonly CniResult[]>
   /** Runs DEL for each, then removes the namespace. Idempotent. @throws AggregateError of what failed */
   detach(target: NetworkTarget & { readonly results: readonly CniResult[] }): Promise<void>
@@ -50,7 +53,8 @@ export function openContainerNetwork(options: {
     return Promise.all(requests.map(async (request, index) => prepareOne(confDir, request, index)))
   }
   const attach = async (target: NetworkTarget, { signal }: { readonly signal: AbortSignal }) => {
-    namespaces.create(target.netns)
+    // A container of Docker has brought its own.
+    if (!namespaces.exists(target.netns)) namespaces.create(target.netns)
     const results: CniResult[] = []
     // In order: the first network gives the default route, the others only their own prefixes.
     for (const attachment of target.attachments) {

@@ -24,11 +24,15 @@ export interface AgentFlags extends OwnResources, ProvisionFlags {
   readonly hidden: readonly string[]
   /** Of the HTTP interface, at the underlay address; 0: any. */
   readonly httpPort: number
+  /** Socket of the Docker Engine; nothing need be there until a task asks for it. */
+  readonly dockerSocket: string
   readonly logLevel: LogLevel
 }
 
 /** Source: mesos, the default port of an agent. */
 const defaultHttpPort = '5051'
+
+const defaultDockerHost = 'unix:///var/run/docker.sock'
 
 const logLevels: readonly LogLevel[] = ['error', 'warn', 'info', 'debug', 'silent']
 
@@ -56,6 +60,7 @@ export function parseAgentFlags(argv: readonly string[]): AgentFlags {
     hostVolumes: (values['host-volume'] ?? []).map(parseHostVolume),
     imageDiskMb: parseOption('image-disk-mb', values['image-disk-mb'] ?? '20480', parseMegabytes),
     httpPort: parseOption('http-port', values['http-port'] ?? defaultHttpPort, parsePort),
+    dockerSocket: parseDockerHost(values['docker-host'] ?? defaultDockerHost),
     logLevel: parseLogLevel(values['log-level'] ?? 'info'),
   }
 }
@@ -84,6 +89,7 @@ function readFlags(argv: readonly string[]) {
       'host-volume': { type: 'string', multiple: true },
       'image-disk-mb': text,
       'http-port': text,
+      'docker-host': text,
       'log-level': text,
     } as const
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values
@@ -114,6 +120,13 @@ function parsePort(text: string): number {
 function parseHostVolume(text: string): HostVolumeRoot {
   const readOnly = text.endsWith(':ro')
   return { path: absolute('host-volume', readOnly ? text.slice(0, -3) : text), mode: readOnly ? 'ro' : 'rw' }
+}
+
+/** `unix:///PATH` or `/PATH`: an Engine elsewhere could not share network namespaces and files with this agent. */
+function parseDockerHost(text: string): string {
+  const path = text.startsWith('unix://') ? text.slice('unix://'.length) : text
+  if (path.startsWith('/')) return path
+  throw new AppError('ERR_AGENT_OPTION', `--docker-host "${text}" must be a socket of this machine: unix:///PATH`)
 }
 
 function parseRegistry(text: string): string {

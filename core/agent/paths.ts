@@ -27,6 +27,8 @@ export interface AgentPaths {
   readonly fetched: string
   /** Files on their way into sandboxes, by container id; users may pass through it. */
   readonly fetching: string
+  /** Socket of the Docker Engine that was used here. */
+  readonly docker: string
 }
 
 /** Paths of one container. */
@@ -48,6 +50,8 @@ export interface ContainerPaths {
   /** Its root file system while it runs, seen by it alone; and what it wrote there. */
   readonly rootfs: string
   readonly upper: string
+  /** There when Docker has the container. */
+  readonly docker: string
 }
 
 /** The layout below a state directory. */
@@ -66,6 +70,7 @@ export function agentPaths(stateDir: string): AgentPaths {
     images: join(stateDir, 'images'),
     fetched: join(stateDir, 'fetched'),
     fetching: join(stateDir, 'fetching'),
+    docker: join(stateDir, 'docker'),
   }
 }
 
@@ -87,5 +92,6 @@ export function containerPaths(paths: AgentPaths, containerId: string): Containe
     image: join(root, 'image'),
     rootfs: join(root, 'rootfs'),
     upper: join(root, 'upper'),
+    docker: join(root, 'docker'),
   }
 }

@@ -8,6 +8,10 @@ import { readChoice } from './containerizer/choose.ts'
 import { isSupervisor, readSupervisors } from './containerizer/events.ts'
 import { destroyContainer } from './containerizer/oci.ts'
 import { secretsRoot } from './containerizer/volumes.ts'
+import { openDockerClient } from './docker/client.ts'
+import { removeLabelled } from './docker/docker.ts'
+import { engineOf } from './docker/mark.ts'
+import { dockerNames } from './docker/names.ts'
 import { type AgentPaths, agentPaths } from './paths.ts'
 
 /** How long supervisors of removed containers may take to end. */
@@ -25,6 +29,7 @@ export async function removeEverything(stateDir: string): Promise<void> {
   const groups = findTopGroups((name) => name.startsWith('weft-') && name.endsWith(`-${cgroupSuffix(root)}`))
   const steps = [
     () => removeContainers(paths, groups[0] ?? `weft-${cgroupSuffix(root)}`),
+    () => removeDockerContainers(paths),
     ...groups.map((name) => () => removeTopGroup(name)),
     ...mountsBelow(root).map((path) => () => unmount(path)),
     ...['containers', 'events', 'runtime', 'netns', 'rootfs', 'trial', 'fetching'].map((name) => async () => {
@@ -51,6 +56,13 @@ async function removeContainers(paths: AgentPaths, cgroupParent: string): Promis
   }
   const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason] : []))
   if (failures.length > 0) throw new AggregateError(failures, failures.map(errorMessage).join('; '))
+}
+
+async function removeDockerContainers(paths: AgentPaths): Promise<void> {
+  const socketPath = engineOf(paths)
+  if (socketPath === undefined) return
+  await removeLabelled(openDockerClient(socketPath), dockerNames(paths.root).agent, () => true)
+  rmSync(paths.docker)
 }
 
 /** Mount points below a directory, the last mounted first. Source: proc(5), mountinfo: field 5, octal escapes. */

@@ -289,7 +289,7 @@ export class AgentTaskRunner {
     const { containerizer, network, netnsOf, clock } = this.#deps
     try {
       await containerizer.remove(containerId)
-      if (attachments.length > 0) {
+      if (attachments.length > 0 || this.#hasPrepared()) {
         await network.detach({ containerId, netns: netnsOf(containerId), attachments, results })
       }
       this.#home?.leave(this.record.info.taskId)
@@ -299,6 +299,12 @@ export class AgentTaskRunner {
       this.#log.warn({ error: errorMessage(error), retryMs }, 'can not undo, trying again')
       this.#cancelTimer = clock.after(retryMs, () => void this.#undo(Math.min(undoRetryMs.max, retryMs * 2)))
     }
+  }
+
+  /** A container of Docker has a namespace before anything is attached. */
+  #hasPrepared(): boolean {
+    const { container, networks } = this.record.info
+    return container?.type === 'docker' && networks.length > 0 && this.#home === undefined
   }
 
   #forgetIfDone(): void {

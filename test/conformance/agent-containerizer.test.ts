@@ -5,11 +5,15 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { cgroupParent, openCgroups } from '../../core/agent/containerizer/cgroup.ts'
 import { chooseRuntime } from '../../core/agent/containerizer/choose.ts'
-import { type ContainerExit, type Containerizer } from '../../core/agent/containerizer/containerizer.ts'
+import {
+  type ContainerExit,
+  type Containerizer,
+  type ContainerRequest,
+} from '../../core/agent/containerizer/containerizer.ts'
 import { prepareHostView } from '../../core/agent/containerizer/host-view.ts'
 import { openProvisions } from '../../core/agent/containerizer/open-provisions.ts'
 import { openOciContainerizer } from '../../core/agent/containerizer/oci.ts'
-import { agentPaths } from '../../core/agent/paths.ts'
+import { agentPaths, containerPaths } from '../../core/agent/paths.ts'
 import { removeEverything } from '../../core/agent/sweep.ts'
 import { type Clock, systemClock } from '../../core/base/clock.ts'
 import { silentLog } from '../../core/base/log.ts'
@@ -17,9 +21,25 @@ import { parseFrameworkId } from '../../core/model/ids.ts'
 import { openManualClock } from '../support/agent-clock.ts'
 import { openFakeContainerizer } from '../support/agent-containerizer.ts'
 import { shellTask } from '../support/agent-process.ts'
+import { boxImage, canRunDockerd, openDockerBench, startTestDockerd } from '../support/dockerd.ts'
 import { canMakeHosts } from '../support/hosts.ts'
 
-type Opened = { readonly dir?: string; readonly containerizer: Containerizer; readonly close: () => Promise<void> }
+type Launch = (
+  request: Omit<ContainerRequest, 'network'>,
+  options: { readonly signal: AbortSignal },
+) => ReturnType<Containerizer['launch']>
+
+interface Opened {
+  readonly dir?: string
+  readonly containerizer: Containerizer
+  readonly launch: Launch
+  readonly close: () => Promise<void>
+}
+
+const onHost =
+  (containerizer: Containerizer): Launch =>
+  (request, options) =>
+    containerizer.launch({ ...request, network: { kind: 'host' } }, options)
 
 const stubborn = 'trap "" TERM; while :; do sleep 0.1; done'
 const implementations = [
@@ -27,10 +47,10 @@ const implementations = [
     name: 'in memory',
     skip: false,
     commands: { exit: 'exit 3', sleep: 'sleep', stubborn: 'stubborn' },
-    open: async (onExit: (exit: ContainerExit) => void): Promise<Opened> => ({
-      containerizer: openFakeContainerizer(onExit),
-      close: async () => undefined,
-    }),
+    open: async (onExit: (exit: ContainerExit) => void): Promise<Opened> => {
+      const containerizer = openFakeContainerizer(onExit)
+      return { containerizer, launch: onHost(containerizer), close: async () => undefined }
+    },
   },
   {
     name: 'OCI',
@@ -38,7 +58,34 @@ const implementations = [
     commands: { exit: 'exit 3', sleep: 'sleep 1000', stubborn },
     open: openReal,
   },
+  {
+    name: 'Docker',
+    skip: canRunDockerd,
+    commands: { exit: 'exit 3', sleep: 'sleep 1000', stubborn },
+    open: openDocker,
+  },
 ] as const
+
+/** Its Engine is in another network namespace, so each container is on a network of its own, which must be prepared. */
+async function openDocker(onExit: (exit: ContainerExit) => void): Promise<Opened> {
+  const dockerd = await startTestDockerd()
+  const { containerizer, paths, remove } = openDockerBench(dockerd.socketPath, { onExit })
+  const image = { kind: 'oci', reference: boxImage, forcePull: false } as const
+  const launch: Launch = async (given, options) => {
+    const request = { ...given, info: { ...given.info, container: { type: 'docker', image, volumes: [] } as const } }
+    const { netns } = containerPaths(paths, given.containerId)
+    await containerizer.prepare?.({ ...request, netns }, { ...options, onProgress: () => undefined })
+    return containerizer.launch({ ...request, network: { kind: 'own', netns, addresses: [] } }, options)
+  }
+  const close = async () => {
+    try {
+      await remove()
+    } finally {
+      await dockerd.remove()
+    }
+  }
+  return { containerizer, launch, close }
+}
 
 async function openReal(onExit: (exit: ContainerExit) => void, clock: Clock = systemClock): Promise<Opened> {
   const dir = mkdtempSync(join(tmpdir(), 'weft-oci-'))
@@ -56,25 +103,23 @@ async function openReal(onExit: (exit: ContainerExit) => void, clock: Clock = sy
     await removeEverything(dir)
     rmSync(dir, { recursive: true })
   }
-  return { dir, containerizer: openOciContainerizer(options), close }
+  const containerizer = openOciContainerizer(options)
+  return { dir, containerizer, launch: onHost(containerizer), close }
 }
 
 for (const { name, skip, commands, open } of implementations) {
   t.test(name, { skip }, async (t) => {
     const exits: ContainerExit[] = []
-    const { containerizer, close } = await open((exit) => exits.push(exit))
+    const { containerizer, launch, close } = await open((exit) => exits.push(exit))
     t.teardown(close)
     const { signal } = new AbortController()
     const start = (containerId: string, command: string, given = signal) =>
-      containerizer.launch(
-        { containerId, frameworkId: parseFrameworkId('f'), info: shellTask('t', command), network: { kind: 'host' } },
-        { signal: given },
-      )
+      launch({ containerId, frameworkId: parseFrameworkId('f'), info: shellTask('t', command) }, { signal: given })
     const ended = async (id: string) => {
       for (let i = 0; i < 1000 && !exits.some((exit) => exit.containerId === id); i++) await pause(10)
       return exits.find((exit) => exit.containerId === id)
     }
-    t.ok((await start('short', commands.exit)).pid > 0)
+    t.ok((await start('short', commands.exit)).pid >= 0)
     t.same(await ended('short'), { containerId: 'short', status: 3, outOfMemory: false })
     await start('sleeps', commands.sleep)
     t.same((await containerizer.recover(['sleeps', 'short', 'never'])).get('sleeps')?.kind, 'running')

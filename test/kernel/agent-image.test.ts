@@ -127,11 +127,6 @@ t.test('images', { skip: canUseImages }, async (t) => {
     t.match(await fails(t, bench, 'd5', from({ kind: 'tarball', uri: '/nowhere.tar' }), write), /nowhere.tar.*ENOENT/)
   })
 
-  t.match(
-    await fails(t, bench, 'k1', from(oci(made.reference('full')), { type: 'docker' })),
-    /use container type MESOS/,
-  )
-
   await t.test('a registry', async (t) => {
     const named = `${registry.host}/team/app:full`
     registry.delayMs = 200

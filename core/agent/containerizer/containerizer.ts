@@ -25,7 +25,7 @@ export type PrepareRequest = Omit<ContainerRequest, 'network'> & {
 
 /** A container that runs. */
 export interface RunningContainer {
-  /** Its init process, in the process ids of the agent. */
+  /** Its init process, in the process ids of the agent; 0: it has ended already. */
   readonly pid: number
 }
 
@@ -59,7 +59,7 @@ export interface Containerizer {
   ): Promise<void>
   /** Resolves when the task's process runs. @throws ERR_AGENT_CONTAINER and leaves nothing behind but the sandbox */
   launch(request: ContainerRequest, options: { readonly signal: AbortSignal }): Promise<RunningContainer>
-  /** `TERM` reaches every process of the container, `KILL` ends all of them. Nothing happens when it has ended. */
+  /** `TERM` reaches every process of the container (of Docker's the first one, as `docker stop`), `KILL` ends all of them. Nothing happens when it has ended. */
   signal(containerId: string, signal: 'TERM' | 'KILL'): void
   /** Takes over what an earlier agent left; removes containers that are not named. */
   recover(containerIds: readonly string[]): Promise<ReadonlyMap<string, ContainerFinding>>

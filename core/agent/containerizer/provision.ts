@@ -1,6 +1,5 @@
 import { chownSync, closeSync, constants, fchownSync, mkdirSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { AppError } from '../../base/errors.ts'
 import { type FetchOptions, fetchAll } from '../fetch/fetcher.ts'
 import { writeDurably } from '../identity.ts'
 import { type ReadyImage } from '../image/image-files.ts'
@@ -34,11 +33,12 @@ const fetchLimitBytes = 10 * 1024 ** 3
 
 /** Image, user, sandbox and fetched files of a container. @throws ERR_AGENT_IMAGE, ERR_AGENT_USER, ERR_AGENT_FETCH */
 export async function provision(
-  { paths, host, images, fetch }: Provisions,
-  { containerId, info }: PrepareRequest,
+  provisions: Provisions,
+  request: PrepareRequest,
   progress: PullProgress,
 ): Promise<Provisioned> {
-  if (info.container?.type === 'docker') throw noDocker()
+  const { paths, host, images } = provisions
+  const { containerId, info } = request
   const own = containerPaths(paths, containerId)
   const wanted = info.container?.image
   const ready = wanted === undefined ? undefined : await images.provide(wanted, progress)
@@ -46,20 +46,24 @@ export async function provision(
   if (ready !== undefined) writeDurably(own.image, ready.key)
   const { user, view } =
     ready === undefined ? { user: findUser(info.command.user, host.passwd) } : viewOf(ready, info.command.user)
-  makeSandbox(own.sandbox, user)
+  await provideSandbox(provisions, { ...request, user }, progress)
+  return { user, ...(ready === undefined || view === undefined ? {} : { image: { ready, view } }) }
+}
+
+/** The sandbox of a container with the files that its task wants fetched. @throws ERR_AGENT_FETCH */
+export async function provideSandbox(
+  { paths, fetch }: Pick<Provisions, 'paths' | 'fetch'>,
+  { containerId, info, user }: PrepareRequest & { readonly user: OciUser },
+  progress: PullProgress,
+): Promise<void> {
+  const { sandbox } = containerPaths(paths, containerId)
+  makeSandbox(sandbox, user)
   const uris = info.fetch ?? []
   const limitBytes = info.resources.diskMb > 0 ? info.resources.diskMb * 1024 ** 2 : fetchLimitBytes
   const work = join(paths.fetching, containerId)
   if (uris.length > 0) mkdirSync(paths.fetching, { recursive: true, mode: 0o711 })
-  await fetchAll(fetch, { uris, target: { directory: own.sandbox, work, user, limitBytes } }, progress)
+  await fetchAll(fetch, { uris, target: { directory: sandbox, work, user, limitBytes } }, progress)
   rmSync(work, { recursive: true, force: true })
-  return { user, ...(ready === undefined || view === undefined ? {} : { image: { ready, view } }) }
-}
-
-/** Refused, not run by the OCI runtime instead: what it asks for (privilege, Docker's own images) is not the same there. */
-function noDocker(): AppError {
-  const advice = 'this agent has no Docker Engine: use container type MESOS, which runs the same images'
-  return new AppError('ERR_AGENT_NO_DOCKER', advice)
 }
 
 function viewOf(

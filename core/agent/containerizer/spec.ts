@@ -188,11 +188,21 @@ export function findUser(user: string | undefined, passwd: string): OciUser {
 
 /** Later entries win: what the task says, then what only we know. */
 function environment(input: SpecInput): Readonly<Record<string, string>> {
-  const { info, containerId, frameworkId, agentId, address, image } = input
+  const { image } = input
   return {
     PATH: defaultPath,
     HOME: image?.home ?? sandboxMount,
     ...(image === undefined ? {} : imageEnvironment(image.config)),
+    ...taskVariables(input),
+  }
+}
+
+/** The variables of a task, whatever runs it. */
+export function taskVariables(
+  input: Pick<SpecInput, 'info' | 'containerId' | 'frameworkId' | 'agentId' | 'address'>,
+): Readonly<Record<string, string>> {
+  const { info, containerId, frameworkId, agentId, address } = input
+  return {
     ...info.command.env,
     MESOS_SANDBOX: sandboxMount,
     MESOS_DIRECTORY: sandboxMount,
@@ -245,7 +255,8 @@ function bind(source: string, destination: string, mode: 'ro' | 'rw'): OciMount 
   return { destination, type: 'bind', source, options: ['bind', mode, 'nosuid', 'nodev', 'private'] }
 }
 
-function cgroupLimits({ resources: { cpuMillis, memMb } }: TaskInfo): Readonly<Record<string, unknown>> {
+/** Limits of a task. Source: opencontainers/runtime-spec, config-linux.md, `resources`. */
+export function cgroupLimits({ resources: { cpuMillis, memMb } }: TaskInfo) {
   return {
     devices: [{ allow: false, access: 'rwm' }],
     memory: { limit: Math.max(minMemoryMb, memMb) * 1024 * 1024 },
