@@ -17,11 +17,18 @@ export interface Api {
   send(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<ApiAnswer>
 }
 
-/** Opens a client; no connection is made before the first request. `timeoutMs` is for one request. */
-export function openApi(url: string, timeoutMs = 60_000): Api {
+/**
+ * Opens a client of one master, or of several (`http://a:5050,http://b:5050`): one that does not answer gives way to the
+ * next. No connection is made before the first request. `timeoutMs` is for one request.
+ */
+export function openApi(urls: string, timeoutMs = 60_000): Api {
+  const all = urls.split(',')
+  let current = 0
+  const url = () => all[current % all.length] ?? urls
+  const targets = { url, count: all.length, next: () => void current++ }
   const request = async (method: string, path: string, body?: unknown): Promise<ApiAnswer> => {
     try {
-      const response = await fetchAgain(new URL(path, url), {
+      const response = await fetchAgain(targets, path, {
         method,
         signal: AbortSignal.timeout(timeoutMs),
         ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
@@ -32,7 +39,7 @@ export function openApi(url: string, timeoutMs = 60_000): Api {
       const reason =
         error instanceof Error && error.cause !== undefined ? errorMessage(error.cause) : errorMessage(error)
       const advice = 'is the cluster up? `weft up -d` starts one; --master URL names another'
-      throw new AppError('ERR_CLI_UNREACHABLE', `no answer from ${url} (${reason}): ${advice}`, { cause: error })
+      throw new AppError('ERR_CLI_UNREACHABLE', `no answer from ${urls} (${reason}): ${advice}`, { cause: error })
     }
   }
   const send = async (method: string, path: string, body?: unknown) => {
@@ -40,24 +47,47 @@ export function openApi(url: string, timeoutMs = 60_000): Api {
     if (answer.status < 200 || answer.status > 299) throw refusal(method, path, answer)
     return answer
   }
-  return { url, request, send, get: async (path) => (await send('GET', path)).body }
+  return {
+    get url() {
+      return url()
+    },
+    request,
+    send,
+    get: async (path) => (await send('GET', path)).body,
+  }
+}
+
+interface Targets {
+  readonly count: number
+  url(): string
+  next(): void
 }
 
 /** Connections that broke in a row before it is no change of master any more. */
 const mostBroken = 5
 
+/** Nothing was sent: any request may go to the next master. */
+const neverSent = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT']
+
 /**
  * A master that ends breaks its connections; another one answers. What may be repeated is (RFC 9110 section 9.2.2). A
  * standby's 307 is followed by fetch itself.
  */
-async function fetchAgain(url: URL, init: RequestInit & { readonly method: string }): Promise<Response> {
-  for (let broken = 1; ; broken++) {
+async function fetchAgain(
+  targets: Targets,
+  path: string,
+  init: RequestInit & { readonly method: string },
+): Promise<Response> {
+  for (let failed = 1; ; failed++) {
     try {
-      return await fetch(url, init)
+      return await fetch(new URL(path, targets.url()), init)
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined
       const isBroken = hasCode(cause, 'ECONNRESET') || hasCode(cause, 'UND_ERR_SOCKET')
-      if (!isBroken || init.method === 'POST' || broken === mostBroken) throw error
+      const mayRepeat = isBroken && init.method !== 'POST' && failed < mostBroken
+      const hasOthers = neverSent.some((code) => hasCode(cause, code)) && failed < targets.count
+      if (!mayRepeat && !hasOthers) throw error
+      targets.next()
     }
   }
 }

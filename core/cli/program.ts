@@ -1,4 +1,6 @@
 import { Command } from 'commander'
+import { lazy } from './lazy.ts'
+import { addServiceCommands } from './program-services.ts'
 import { version } from './version.ts'
 
 /** Global options, as each command sees them. */
@@ -8,18 +10,6 @@ export interface GlobalOptions {
   readonly master?: string
 }
 
-/** Loads a command's module only when it runs: `weft --help` stays quick. */
-function lazy<Options extends GlobalOptions, Args extends readonly unknown[]>(
-  load: () => Promise<(options: Options, ...args: Args) => Promise<void>>,
-): (...args: unknown[]) => Promise<void> {
-  return async (...args) => {
-    const command = args.pop()
-    if (!(command instanceof Command)) throw new TypeError('commander calls an action with its command last')
-    const run = await load()
-    await run(command.optsWithGlobals<Options>(), ...(args.slice(0, -1) as unknown as Args))
-  }
-}
-
 /** The `weft` command. */
 export function createProgram(): Command {
   const program = new Command('weft')
@@ -27,10 +17,13 @@ export function createProgram(): Command {
     .version(version(), '--version')
     .option('--json', 'print results as JSON', false)
     .option('--cluster <name>', 'which local cluster', 'local')
-    .option('--master <url>', 'HTTP address of a master, instead of a local cluster')
+    .option(
+      '--master <urls>',
+      'HTTP address of a master, several with commas, instead of a local cluster (or WEFT_MASTER)',
+    )
     .showHelpAfterError('(weft --help tells the commands)')
   addClusterCommands(program)
-  addAppCommands(program)
+  addServiceCommands(program)
   addJobCommands(program)
   addViewCommands(program)
   addDnsCommands(program)
@@ -63,36 +56,6 @@ function addClusterCommands(program: Command): void {
     .argument('<where>', 'host or task')
     .argument('<command...>', 'after --')
     .action(lazy(async () => (await import('./commands/exec.ts')).exec))
-}
-
-function addAppCommands(program: Command): void {
-  const app = program.command('app').description('services: add, list, show, scale, remove')
-  app
-    .command('add')
-    .description('deploy the app of a JSON file (- for standard input)')
-    .argument('<file>')
-    .option('--no-wait', 'return at once')
-    .action(lazy(async () => (await import('./commands/app.ts')).addApp))
-  app.command('list').action(lazy(async () => (await import('./commands/app.ts')).listApps))
-  app
-    .command('show')
-    .description('an app as the API tells it')
-    .argument('<id>')
-    .action(lazy(async () => (await import('./commands/app.ts')).showApp))
-  app
-    .command('scale')
-    .description('change the number of instances')
-    .argument('<id>')
-    .argument('<instances>')
-    .option('--no-wait', 'return at once')
-    .option('--force', 'end a deployment of the app that is under way', false)
-    .action(lazy(async () => (await import('./commands/app.ts')).scaleApp))
-  app
-    .command('remove')
-    .description('stop all its tasks and forget it')
-    .argument('<id>')
-    .option('--no-wait', 'return at once')
-    .action(lazy(async () => (await import('./commands/app.ts')).removeApp))
 }
 
 function addJobCommands(program: Command): void {

@@ -8,8 +8,9 @@ import { readClusterRecord } from '../up/record.ts'
 export function targetApi(globals: GlobalOptions): Api {
   const url = globals.master ?? process.env['WEFT_MASTER'] ?? readClusterRecord(globals.cluster)?.api
   if (url === undefined) throw noCluster(globals.cluster)
-  if (!URL.canParse(url))
-    throw new AppError('ERR_CLI_USAGE', `--master "${url}" is not a URL like http://127.0.0.1:5050`)
+  const wrong = url.split(',').find((one) => !URL.canParse(one))
+  if (wrong !== undefined)
+    throw new AppError('ERR_CLI_USAGE', `--master "${wrong}" is not a URL like http://127.0.0.1:5050`)
   return openApi(url)
 }
 

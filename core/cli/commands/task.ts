@@ -1,10 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../base/errors.ts'
-import { type Api, isRecord } from '../api.ts'
+import { type Api } from '../api.ts'
 import { print } from '../output.ts'
 import { type GlobalOptions } from '../program.ts'
 import { recordsOf } from '../up/sample.ts'
 import { targetApi } from './target.ts'
+import { followLog, printLast, taskLog } from './task-log.ts'
 
 /** Options of `weft task logs`. */
 export interface TaskLogOptions {
@@ -14,12 +14,6 @@ export interface TaskLogOptions {
 }
 
 type Row = Record<string, unknown>
-
-/** How often a followed log is asked for more. */
-const followMs = 500
-
-/** Octets looked through for the last lines. */
-const tailBytes = 64 * 1024
 
 /** `weft task show TASK`. */
 export async function showTask(globals: GlobalOptions, name: string): Promise<void> {
@@ -32,51 +26,10 @@ export async function showTask(globals: GlobalOptions, name: string): Promise<vo
 export async function taskLogs(globals: GlobalOptions & TaskLogOptions, name: string): Promise<void> {
   const api = targetApi(globals)
   if (!/^\d{1,6}$/.test(globals.lines)) throw new AppError('ERR_CLI_USAGE', '--lines takes a number, at most 999999')
-  const { id, agentId } = await findTask(api, name)
-  const log = { api, agentId: String(agentId), path: `/tasks/${String(id)}/${globals.stderr ? 'stderr' : 'stdout'}` }
-  let at = await printLast(log, Number(globals.lines))
-  while (globals.follow) {
-    const next = await printFrom(log, at)
-    if (next === at) await pause(followMs)
-    at = next
-  }
-}
-
-interface Log {
-  readonly api: Api
-  readonly agentId: string
-  readonly path: string
-}
-
-/** @returns where the log ended */
-async function printLast(log: Log, lines: number): Promise<number> {
-  const end = (await read(log)).offset
-  const from = Math.max(0, end - tailBytes)
-  const { data } = await read(log, from)
-  const all = data.split('\n')
-  const kept = all.slice(Math.max(0, all.length - lines - (data.endsWith('\n') ? 1 : 0)))
-  process.stdout.write(kept.join('\n'))
-  return from + Buffer.byteLength(data)
-}
-
-/** A log that is shorter than before was rotated: it is read from its beginning. */
-async function printFrom(log: Log, at: number): Promise<number> {
-  const { data } = await read(log, at)
-  process.stdout.write(data)
-  if (data !== '') return at + Buffer.byteLength(data)
-  return (await read(log)).offset < at ? 0 : at
-}
-
-async function read(
-  { api, agentId, path }: Log,
-  offset?: number,
-): Promise<{ readonly data: string; readonly offset: number }> {
-  const query = new URLSearchParams({ path, ...(offset === undefined ? {} : { offset: String(offset) }) })
-  const answer = await api.get(`/agent/${agentId}/files/read?${query}`)
-  if (isRecord(answer) && typeof answer['data'] === 'string' && typeof answer['offset'] === 'number') {
-    return { data: answer['data'], offset: answer['offset'] }
-  }
-  throw new AppError('ERR_CLI_REFUSED', `agent ${agentId} did not answer with a part of ${path}`)
+  const log = taskLog(api, await findTask(api, name), globals.stderr ? 'stderr' : 'stdout')
+  const { stdout } = process
+  const at = await printLast(log, { lines: Number(globals.lines), out: stdout })
+  if (globals.follow) await followLog(log, { from: at, out: stdout })
 }
 
 /** `weft task kill TASK`: of an app; a new instance takes its place. */

@@ -1,72 +1,129 @@
-import { AppError } from '../../base/errors.ts'
+import { AppError, errorMessage, hasCode } from '../../base/errors.ts'
 import { type Api, isRecord } from '../api.ts'
+import { type Ear, listenTo } from '../deploying/listen.ts'
+import {
+  appProgress,
+  type DeploymentProgress,
+  formatReasons,
+  isComplete,
+  type NodeProgress,
+  rowsOf,
+} from '../deploying/progress.ts'
 
-/** How long a deployment may take before the command gives the reasons and ends. */
-const limitMs = 120_000
-
-/** Server-sent events of the services scheduler, one parsed JSON object after another, until aborted. */
-async function* events(api: Api, signal: AbortSignal): AsyncGenerator<Record<string, unknown>> {
-  const response = await fetch(new URL('/v2/events', api.url), { signal, headers: { accept: 'text/event-stream' } })
-  if (response.body === null) return
-  let rest = ''
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + chunk).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) {
-      if (!line.startsWith('data:')) continue
-      const value: unknown = JSON.parse(line.slice('data:'.length))
-      if (isRecord(value)) yield value
-    }
-  }
+/** How a deployment is waited for. */
+export interface WaitingOptions {
+  /** When the command gives the reasons and ends; the deployment goes on. */
+  readonly timeoutMs?: number
+  /** Called with each look at the deployment. */
+  readonly progress?: (progress: DeploymentProgress) => void
 }
+
+const defaultTimeoutMs = 120_000
+/** Between two looks, when no event says to look sooner. */
+const lookMs = 250
+/** The event of the end may come a moment after the deployment has left the list. */
+const endingMs = 500
+/** Apps of one deployment that are looked at. */
+const maxApps = 20
 
 /**
  * Resolves when the deployment is over and its last version has reached every node.
- * @throws ERR_CLI_DEPLOYMENT with what each waiting task waits for, after two minutes
+ * @throws ERR_CLI_DEPLOYMENT when it was given up, and with what waits for what when the time is over
  */
-export async function waitForDeployment(api: Api, id: string): Promise<void> {
+export async function waitForDeployment(api: Api, id: string, options: WaitingOptions = {}): Promise<void> {
   const aborter = new AbortController()
-  const timer = setTimeout(() => aborter.abort(new Error('time-out')), limitMs)
+  const endMs = performance.now() + (options.timeoutMs ?? defaultTimeoutMs)
+  const ear = listenTo(api, id, { signal: aborter.signal })
   try {
-    while ((await follow(api, id, aborter.signal)) === 'stream-ended') {
-      // the master that had the stream has gone: the next one goes on with the deployment
-    }
-    await converge(api)
-  } catch (error) {
-    if (aborter.signal.aborted) throw await stuck(api, id)
-    throw error
+    await ear.next(lookMs) // subscribed before the list is read, so that no end is missed
+    await follow(api, { id, ear, endMs, progress: options.progress })
+    await api.get('/weft/v1/converge?timeoutMs=10000')
   } finally {
-    clearTimeout(timer)
     aborter.abort()
   }
 }
 
-/** @throws ERR_CLI_DEPLOYMENT when it failed */
-async function follow(api: Api, id: string, signal: AbortSignal): Promise<'done' | 'stream-ended'> {
-  const stream = events(api, signal)
-  const next = () => stream.next().catch(() => undefined) // a broken stream
-  const first = next() // subscribed before the list is read, so that no end is missed
-  if (!(await isDeploying(api, id))) return 'done'
-  for (let event = await first; event !== undefined && !event.done; event = await next()) {
-    if (event.value['id'] === id && String(event.value['eventType']).startsWith('deployment_success')) return 'done'
-    if (event.value['id'] === id && event.value['eventType'] === 'deployment_failed') throw await stuck(api, id)
-    if (!(await isDeploying(api, id))) return 'done'
+interface Following {
+  readonly id: string
+  readonly ear: Ear
+  readonly endMs: number
+  readonly progress: WaitingOptions['progress']
+}
+
+async function follow(api: Api, { id, ear, endMs, progress }: Following): Promise<void> {
+  const isStale = () => ear.ending() !== undefined
+  for (let looks = 0; !isStale(); looks++) {
+    const deployment = await readDeployment(api, id)
+    if (deployment === undefined) {
+      // Gone before it was ever seen: its event will not come again.
+      if (looks > 0 && ear.ending() === undefined) await ear.next(endingMs)
+      break
+    }
+    if (progress !== undefined) progress(await readProgress(api, id, deployment))
+    if (performance.now() > endMs) throw stuck(id, deployment)
+    await ear.next(lookMs)
   }
-  signal.throwIfAborted()
-  return 'stream-ended'
+  const ending = ear.ending()
+  if (ending?.kind === 'failed') {
+    throw new AppError('ERR_CLI_DEPLOYMENT', `deployment ${id} was given up: ${ending.reason}`)
+  }
 }
 
-async function isDeploying(api: Api, id: string): Promise<boolean> {
-  const list = await api.get('/v2/deployments')
-  return Array.isArray(list) && list.some((deployment) => isRecord(deployment) && deployment['id'] === id)
+type Row = Record<string, unknown>
+
+/** Undefined: it is over. While no master leads it counts as going on. */
+async function readDeployment(api: Api, id: string): Promise<Row | undefined> {
+  try {
+    return rowsOf(await api.get('/v2/deployments')).find((deployment) => deployment['id'] === id)
+  } catch (error) {
+    if (!hasCode(error, 'ERR_CLI_REFUSED') && !hasCode(error, 'ERR_CLI_UNREACHABLE')) throw error
+    return { id, waitingFor: [{ app: 'the cluster', for: `a master (${errorMessage(error).split('\n')[0]})` }] }
+  }
 }
 
-async function converge(api: Api): Promise<void> {
-  await api.get('/weft/v1/converge?timeoutMs=10000')
+/** Everything that is shown of a deployment that goes on. */
+async function readProgress(api: Api, id: string, deployment: Row): Promise<DeploymentProgress> {
+  const ids = Array.isArray(deployment['affectedApps']) ? deployment['affectedApps'].map(String).slice(0, maxApps) : []
+  const apps = await Promise.all(ids.map(async (app) => appProgress(app, await readApp(api, app))))
+  const nodes = apps.some(isComplete) ? await readNodes(api) : undefined
+  return {
+    id,
+    step: `${String(deployment['currentStep'] ?? '-')} of ${String(deployment['totalSteps'] ?? '-')}`,
+    apps,
+    ...(nodes === undefined ? {} : { nodes }),
+    waitingFor: formatReasons(deployment['waitingFor']),
+  }
 }
 
-async function stuck(api: Api, id: string): Promise<AppError> {
-  const queue = await api.get('/v2/queue')
-  const text = `deployment ${id} is not done; what waits, and why: ${JSON.stringify(queue, undefined, 2)}`
-  return new AppError('ERR_CLI_DEPLOYMENT', text)
+async function readApp(api: Api, id: string): Promise<Row | undefined> {
+  const { body } = await api.request('GET', `/v2/apps${id}?embed=app.tasks`)
+  return isRecord(body) && isRecord(body['app']) ? body['app'] : undefined
+}
+
+/** How many nodes have the present version. */
+async function readNodes(api: Api): Promise<NodeProgress | undefined> {
+  const [{ body: answer }, { body: list }] = await Promise.all([
+    api.request('GET', '/weft/v1/converge?timeoutMs=0'),
+    api.request('GET', '/weft/v1/nodes'),
+  ])
+  if (!isRecord(answer) || !isRecord(list)) return undefined
+  const version = Number(answer['version'])
+  const nodes = rowsOf(list['nodes'])
+  const missing = rowsOf(answer['missing']).length
+  return { version, nodes: nodes.length, reached: nodes.length - missing }
+}
+
+function stuck(id: string, deployment: Row): AppError {
+  const reasons = formatReasons(deployment['waitingFor']).map((reason) => `  ${reason}`)
+  const text = [
+    `deployment ${id} is not done; what waits, and for what:`,
+    ...(reasons.length === 0 ? ['  nothing that the master knows of'] : reasons),
+    followAdvice(id),
+  ]
+  return new AppError('ERR_CLI_DEPLOYMENT', text.join('\n'))
+}
+
+/** What can be done about a deployment that goes on without the command. */
+export function followAdvice(id: string): string {
+  return `it goes on; follow it: weft deployment wait ${id}; go back: weft deployment rollback ${id}`
 }

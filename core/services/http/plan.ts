@@ -2,16 +2,17 @@ import { type FastifyInstance } from 'fastify'
 import { isObject, type JsonObject } from '../../scheduling/json.ts'
 import { updateApps } from '../commands.ts'
 import { updateGroup } from '../commands-group.ts'
-import { type CommandContext, type Deployed } from '../deploy.ts'
+import { type CommandContext, type Deployed, startDeployment } from '../deploy.ts'
 import { openDraft } from '../draft.ts'
 import { rootGroup } from '../ids.ts'
 import { groupIdOf, parseGroup } from '../parse-group.ts'
+import { parsePod } from '../pods-parse.ts'
 import { previewJson } from '../preview.ts'
 import { invalidApp } from '../problem.ts'
 import { type ServicesApi } from '../services.ts'
 
 /**
- * POST /v1/plan: what deploying an app, a list of apps or a group would do, and where it would place. Nothing is done. The
+ * POST /v1/plan: what deploying an app, a list of apps, a group or a pod would do, and where it would place. Nothing is done. The
  * definitions are taken whole: a field that they leave out has its default, as with `PUT ?partialUpdate=false`.
  */
 export function planRoutes(app: FastifyInstance, api: ServicesApi): void {
@@ -35,6 +36,12 @@ function commandOf(body: unknown): (context: CommandContext) => Deployed {
     const id = groupIdOf(body, rootGroup)
     if (id === undefined) throw invalidApp([{ path: '/id', errors: ['give the id of the group'] }])
     return (context) => updateGroup(context, parseGroup(body, { id, check: context.check }), options)
+  }
+  if (isObject(body) && Array.isArray(body['containers'])) {
+    return (context) => {
+      const change = { definition: parsePod(body, context.check), goal: 'run', restart: 'when-changed' } as const
+      return startDeployment(context, { apps: [change] }, options)
+    }
   }
   const apps = Array.isArray(body) ? body : [body]
   return (context) => updateApps(context, apps, options)
