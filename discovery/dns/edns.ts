@@ -21,6 +21,9 @@ export interface Edns {
 
 const DO = 0x8000
 
+/** Of an OPT record without options. RFC 6891 §6.1.2. */
+const optHeadBytes = 11
+
 /** An OPT record taken apart; `rcodeHigh` is the upper 8 bits of the response code. @throws ERR_DNS_FORMAT */
 export function ednsOfOpt(opt: { readonly class: number; readonly ttlSeconds: number; readonly data: Rdata }): {
   readonly edns: Edns
@@ -52,6 +55,11 @@ function decodeOptions(bytes: Uint8Array): readonly EdnsOption[] {
   return options
 }
 
+/** Octets of its OPT record. */
+export function ednsBytes({ options }: Edns): number {
+  return options.reduce((sum, { bytes }) => sum + 4 + bytes.length, optHeadBytes)
+}
+
 /** Appends an OPT record. */
 export function putEdns(writer: WireWriter, edns: Edns, rcodeHigh: number): void {
   putU8(writer, 0)
@@ -60,10 +68,7 @@ export function putEdns(writer: WireWriter, edns: Edns, rcodeHigh: number): void
   putU8(writer, rcodeHigh)
   putU8(writer, edns.version)
   putU16(writer, edns.dnssecOk ? DO : 0)
-  putU16(
-    writer,
-    edns.options.reduce((sum, { bytes }) => sum + 4 + bytes.length, 0),
-  )
+  putU16(writer, ednsBytes(edns) - optHeadBytes)
   for (const { code, bytes } of edns.options) {
     putU16(writer, code)
     putU16(writer, bytes.length)

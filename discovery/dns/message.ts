@@ -1,6 +1,6 @@
 import { AppError } from '../../core/base/errors.ts'
 import { headerBytes, metaType } from './constants.ts'
-import { type Edns, ednsOfOpt, putEdns } from './edns.ts'
+import { type Edns, ednsBytes, ednsOfOpt, putEdns } from './edns.ts'
 import { type Name, rootName } from './name.ts'
 import { decodeRdata, encodeRdata, type Rdata, rdataCode } from './rdata.ts'
 import {
@@ -116,9 +116,7 @@ export function encodeMessage(message: Message, { limitBytes }: { readonly limit
   putHeader(writer, message)
   for (const question of message.questions) putQuestion(writer, question)
   const { edns } = message
-  const opt = wireWriter()
-  if (edns !== undefined) putEdns(opt, edns, message.rcode >> 4)
-  const roomBytes = limitBytes - opt.length
+  const roomBytes = limitBytes - (edns === undefined ? 0 : ednsBytes(edns))
   const answers = putRecords(writer, message.answers, { roomBytes, whole: 'records' })
   const authorities =
     answers === message.answers.length ? putRecords(writer, message.authorities, { roomBytes, whole: 'records' }) : 0

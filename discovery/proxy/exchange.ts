@@ -1,5 +1,5 @@
 import { createSocket, type Socket } from 'node:dgram'
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import { connect } from 'node:net'
 import { AppError } from '../../core/base/errors.ts'
 import { ipFamily } from '../../core/base/ip.ts'
@@ -8,6 +8,7 @@ import { decodeMessage, encodeMessage, type Message, type Question } from '../dn
 import { type Name, nameKey } from '../dns/name.ts'
 import { frame, makeFrameSplitter } from '../server/frames.ts'
 import { type Upstream } from './config.ts'
+import { makeRandomBytes } from './random.ts'
 
 /** Asks upstreams. */
 export interface Exchange {
@@ -33,10 +34,12 @@ interface PooledSocket {
   readonly socket: Socket
   readonly pending: Map<number, Pending>
   uses: number
+  connected: boolean
 }
 
 /** No socket is open until something is asked. */
 export function openExchange(): Exchange {
+  const random = makeRandomBytes()
   const pools = new Map<string, (PooledSocket | undefined)[]>()
   const choose = (upstream: Upstream): PooledSocket => {
     const key = `${upstream.address} ${upstream.port}`
@@ -55,7 +58,7 @@ export function openExchange(): Exchange {
   return {
     ask: async (upstream, query, { signal }) => {
       signal.throwIfAborted()
-      const asked = withRandomCase(query)
+      const asked = withRandomCase(query, random)
       const reply = await askUdp(choose(upstream), asked, signal)
       if (!reply.truncated && sameCase(reply, asked)) return reply
       // Also when the case is not ours: whoever guessed the id can't also hold a TCP connection.
@@ -70,7 +73,7 @@ export function openExchange(): Exchange {
 
 function openPooled({ address, port }: Upstream, gone: (pooled: PooledSocket) => void): PooledSocket {
   const socket = createSocket(ipFamily(address) === 4 ? 'udp4' : 'udp6')
-  const pooled: PooledSocket = { socket, pending: new Map(), uses: 1 }
+  const pooled: PooledSocket = { socket, pending: new Map(), uses: 1, connected: false }
   const fail = (error: Error) => {
     for (const { fail } of pooled.pending.values()) fail(unreachable({ address, port }, error))
     pooled.pending.clear()
@@ -81,6 +84,9 @@ function openPooled({ address, port }: Upstream, gone: (pooled: PooledSocket) =>
     closeQuietly(socket)
   })
   socket.on('message', (bytes) => receive(pooled, bytes))
+  socket.once('connect', () => {
+    pooled.connected = true
+  })
   // Connected: the kernel drops what does not come from there, and reports that nothing listens.
   socket.connect(port, address)
   socket.unref()
@@ -144,18 +150,9 @@ function askUdp(pooled: PooledSocket, query: Message, signal: AbortSignal): Prom
         if (error !== null) socket.emit('error', error)
       })
     }
-    if (isConnected(socket)) send()
+    if (pooled.connected) send()
     else socket.once('connect', send)
   })
-}
-
-function isConnected(socket: Socket): boolean {
-  try {
-    socket.remoteAddress()
-    return true
-  } catch {
-    return false // ERR_SOCKET_DGRAM_NOT_CONNECTED
-  }
 }
 
 function askTcp(upstream: Upstream, query: Message, signal: AbortSignal): Promise<Message> {
@@ -195,10 +192,10 @@ function answers(reply: Message, { name, type }: Question): boolean {
 }
 
 /** draft-vixie-dnsext-dns0x20: the case of the letters is a secret that a forger must guess too. */
-function withRandomCase(query: Message): Message {
+function withRandomCase(query: Message, random: (count: number) => Uint8Array): Message {
   const [question] = query.questions
   if (question === undefined) return query
-  const bits = randomBytes(question.name.length)
+  const bits = random(question.name.length)
   const cased = [...question.name].map((char, i) => ((bits[i] ?? 0) & 1 ? char.toUpperCase() : char.toLowerCase()))
   return { ...query, questions: [{ ...question, name: cased.join('') as string as Name }] }
 }

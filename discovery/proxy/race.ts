@@ -1,4 +1,5 @@
 import { type Clock } from '../../core/base/clock.ts'
+import { AppError } from '../../core/base/errors.ts'
 import { rcode } from '../dns/constants.ts'
 import { type Message } from '../dns/message.ts'
 import { type Upstream } from './config.ts'
@@ -25,6 +26,9 @@ const againMs = [400, 1000] as const
 /** Then the client gets SERVFAIL, before it gives up itself. */
 export const raceLimitMs = 1800
 
+/** Why the others are not waited for. Without a reason an error would be made for each query, with its stack. */
+const over = new AppError('ERR_DNS_NETWORK', 'the race among upstreams is over')
+
 /**
  * The first usable answer. A SERVFAIL or REFUSED, however quick, is only taken when nobody knows better.
  * @returns undefined when nobody answered in time
@@ -41,7 +45,7 @@ export function raceUpstreams(options: RaceOptions): Promise<Message | undefined
     const finish = (message: Message | undefined) => {
       for (const stop of cancel) stop()
       options.signal.removeEventListener('abort', abort)
-      ending.abort()
+      ending.abort(over)
       resolve(message)
     }
     const abort = () => finish(fallback)

@@ -57,9 +57,13 @@ const cacheBytes = 16 << 20
 function proxy(config: ProxyConfig, hot: HotResponses, signal: AbortSignal): Forward {
   const exchange = openExchange()
   signal.addEventListener('abort', () => exchange.close(), { once: true })
-  const kept = (cached: Cached) => {
-    const entry = hotEntryOf(cached)
+  const makeReady = (cached: Cached) => {
+    const entry = signal.aborted ? undefined : hotEntryOf(cached)
     if (entry !== undefined) hot.keep(entry)
+  }
+  // After the answer, which somebody waits for.
+  const kept = (cached: Cached) => {
+    setImmediate(makeReady, cached)
   }
   const cache = openCache(cacheBytes)
   const id = randomBytes(8)
