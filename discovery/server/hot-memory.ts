@@ -81,8 +81,8 @@ export interface HotSize {
   readonly buckets: number
 }
 
-/** Some 400,000 addresses and 16,000 denials. */
-export const defaultHotSize: HotSize = { positiveBytes: 64 << 20, negativeBytes: 4 << 20, buckets: 1 << 17 }
+/** Some 200,000 addresses and 16,000 denials: 38 MB in all when that many are asked for. */
+export const defaultHotSize: HotSize = { positiveBytes: 32 << 20, negativeBytes: 4 << 20, buckets: 1 << 16 }
 
 /** New, empty buffers. */
 export function makeHotBuffers(size: HotSize = defaultHotSize): HotBuffers {

@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 import type * as Koffi from 'koffi'
 import { AppError } from '../../core/base/errors.ts'
 import { type Ip, ipFamily, ipToBytes } from '../../core/base/ip.ts'
+import { maxMessageBytes } from '../dns/constants.ts'
 import { addressBytes, type Batch, batchSize, makeBatch, mmsghdrBytes, segmentOption } from './batch.ts'
 
 /** include/uapi/asm-generic/errno-base.h */
@@ -61,15 +62,14 @@ export function openUdpCalls(): UdpCalls {
   const c = {
     recvmmsg: libc.func('int recvmmsg(int, int64_t, uint, int, int64_t)'),
     sendmmsg: libc.func('int sendmmsg(int, int64_t, uint, int)'),
-    sendto: libc.func('long sendto(int, void *, size_t, int, void *, uint)'),
+    sendto: libc.func('long sendto(int, int64_t, size_t, int, int64_t, uint)'),
     eventfd: libc.func('int eventfd(uint, int)'),
     poll: libc.func('int poll(int64_t, ulong, int)'),
     close: libc.func('int close(int)'),
     nanosleep: libc.func('int nanosleep(int64_t, int64_t)'),
     prctl: libc.func('int prctl(int, ulong, ulong, ulong, ulong)'),
   } satisfies Record<string, (...args: never[]) => number>
-  const sendTo: UdpCalls['sendTo'] = (fd, bytes, address) =>
-    c.sendto(fd, bytes, bytes.length, flags.MSG_DONTWAIT, address, address.length) >= 0
+  const sendTo = makeSendTo(koffi, c.sendto)
   return {
     open: (where) => openSocket(koffi, libc, where),
     close: (fd) => {
@@ -124,7 +124,23 @@ export function openUdpCalls(): UdpCalls {
   }
 }
 
-/** libuv stops looking at a descriptor that has an error; reading takes the error away, then it may look again. */
+/** Numbers are addresses. sendto(2) */
+type SendTo = (fd: number, at: bigint, length: number, flags: number, to: bigint, toLength: number) => number
+
+/** Sends from memory of its own: arrays that are handed to the kernel themselves get memory outside of the heap first. */
+function makeSendTo(koffi: typeof Koffi, sendto: SendTo): UdpCalls['sendTo'] {
+  const room = maxMessageBytes + addressBytes
+  const at: bigint = koffi.alloc('uint8_t', room)
+  const memory = new Uint8Array(koffi.view(at, room))
+  const to = at + BigInt(maxMessageBytes)
+  return (fd, bytes, address) => {
+    if (bytes.length > maxMessageBytes || address.length > addressBytes) return false
+    memory.set(bytes)
+    memory.set(address, maxMessageBytes)
+    return sendto(fd, at, bytes.length, flags.MSG_DONTWAIT, to, address.length) >= 0
+  }
+}
+
 /**
  * What did not go as one message: a single response has no way back (port 0, an address that is unreachable), several may
  * have one apart (a path whose MTU is small). @returns how many could not be sent
@@ -144,6 +160,7 @@ function canCut(libc: Koffi.LibraryHandle): boolean {
   return known
 }
 
+/** libuv stops looking at a descriptor that has an error; reading takes the error away, then it may look again. */
 function onReadable(koffi: typeof Koffi, fd: number, ready: () => void): () => void {
   let open = true
   // The status comes first, unlike in koffi's types.

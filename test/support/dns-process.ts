@@ -10,6 +10,9 @@ export interface DnsReport {
   /** The same of a thread that does nothing: the machine's own part. */
   readonly idleP99Ms: number
   readonly rssMb: number
+  /** Used by objects of the server's thread, garbage included, and by its buffers. */
+  readonly heapMb: number
+  readonly buffersMb: number
   /** Packets over UDP that were answered, or dropped and counted. */
   readonly udpPackets: number
 }
