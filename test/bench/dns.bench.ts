@@ -1,4 +1,4 @@
-import { execFile, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFile, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,10 @@ import { type Bench, type BenchRow, median, percentile } from './report.ts'
 
 const rounds = 5
 const seconds = 1
+/** A million names take seconds; a loaded machine some more. */
+const lineLimitMs = 180_000
+/** Each run of dnsperf is of a second or two; then it waits 5 s for what is lost. */
+const dnsperfLimitMs = 60_000
 const runFile = promisify(execFile)
 const serverFile = fileURLToPath(new URL('./dns/server.ts', import.meta.url))
 const conditions = `server and dnsperf pinned to a core each, window 256, per second of the server's core time, median of ${rounds} interleaved rounds of ${seconds} s`
@@ -34,7 +38,7 @@ interface Setting {
 async function dnsperf({ host, folder }: Setting, port: number, words: readonly string[], kind: Kind): Promise<string> {
   const args = ['-s', '127.0.0.1', '-p', String(port), '-d', join(folder, kind), ...words]
   const nsenter = [`--net=${host.path}`, 'taskset', '-c', '1', 'dnsperf', ...args]
-  const { stdout } = await runFile('nsenter', nsenter, { maxBuffer: 1 << 28 })
+  const { stdout } = await runFile('nsenter', nsenter, { maxBuffer: 1 << 28, timeout: dnsperfLimitMs })
   return stdout
 }
 
@@ -82,11 +86,21 @@ interface ServerFacts {
   readonly fullMb: number
 }
 
+/** What a part of the benchmark says first. Fails when it ends before, or says nothing for minutes. */
+async function firstLine(child: ChildProcess, name: string): Promise<string> {
+  if (child.stdout === null) throw new Error('no output')
+  const ended = once(child, 'exit').then(([status]) => {
+    throw new Error(`${name} ended with status ${status} and said nothing`)
+  })
+  const signal = AbortSignal.timeout(lineLimitMs)
+  const said = once(createInterface({ input: child.stdout }), 'line', { signal })
+  const [line] = (await Promise.race([said, ended])) as [string] // readline's event
+  return line
+}
+
 async function startOurs(host: TestHost, words: readonly string[]): Promise<ServerFacts & { readonly pid: number }> {
   const child = startPinned(host, process.execPath, '--disable-warning=ExperimentalWarning', serverFile, ...words)
-  if (child.stdout === null) throw new Error('no output')
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-  return { ...(JSON.parse(line) as ServerFacts), pid: child.pid ?? 0 }
+  return { ...(JSON.parse(await firstLine(child, 'server.ts')) as ServerFacts), pid: child.pid ?? 0 }
 }
 
 async function untilAnswers(setting: Setting, { name, port }: Contender): Promise<void> {
@@ -223,9 +237,7 @@ interface ProxyFacts {
 async function faults({ host }: Setting, knot: Contender, report: Report): Promise<void> {
   const file = fileURLToPath(new URL('./dns/faults.ts', import.meta.url))
   const child = host.start(process.execPath, '--disable-warning=ExperimentalWarning', file, String(knot.port))
-  if (child.stdout === null) throw new Error('no output')
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-  const { missAddsUs, slow, deadMs, staleMs } = JSON.parse(line) as ProxyFacts
+  const { missAddsUs, slow, deadMs, staleMs } = JSON.parse(await firstLine(child, 'faults.ts')) as ProxyFacts
   const figure = (metric: string, ours: number | null, most: number) => {
     const none = { bench: 'dns', peer: null, peerName: null, ratio: null, conditions: 'proxy with 1 or 3 upstreams' }
     report({ ...none, metric, ours: ours ?? Number.NaN, goal: `ours <= ${most}`, holds: ours !== null && ours <= most })
