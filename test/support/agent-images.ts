@@ -24,6 +24,7 @@ import { type AgentPaths, agentPaths } from '../../core/agent/paths.ts'
 import { removeEverything } from '../../core/agent/sweep.ts'
 import { systemClock } from '../../core/base/clock.ts'
 import { silentLog } from '../../core/base/log.ts'
+import { insideNetns } from '../../networking/netns.ts'
 import { canMakeHosts } from './hosts.ts'
 
 const programs = ['/usr/bin/busybox', '/usr/bin/skopeo', '/usr/bin/umoci']
@@ -96,7 +97,7 @@ export interface TestRegistry {
 }
 
 /** Serves the reading half of the distribution API. Source: opencontainers/distribution-spec, Pull. */
-export async function openTestRegistry(layout: string): Promise<TestRegistry> {
+export async function openTestRegistry(layout: string, at: { readonly netns?: string } = {}): Promise<TestRegistry> {
   const requests: string[] = []
   const blob = (digest: string) => readFileSync(join(layout, 'blobs', ...digest.split(':')))
   const server = createServer((request, response) => {
@@ -119,7 +120,12 @@ export async function openTestRegistry(layout: string): Promise<TestRegistry> {
     }
     setTimeout(answer, kind === 'blobs' ? registry.delayMs : 0)
   })
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve))
+  const { netns } = at
+  const listening = new Promise((resolve) => server.once('listening', resolve))
+  // Without a name to look up the socket is made at once, inside.
+  if (netns === undefined) server.listen(0, '127.0.0.1')
+  else insideNetns(netns, () => server.listen(0))
+  await listening
   const { port } = server.address() as AddressInfo
   const registry: TestRegistry = { host: `127.0.0.1:${port}`, requests, delayMs: 0, close: () => void server.close() }
   return registry

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { cgroupSuffix } from '../../core/agent/containerizer/cgroup.ts'
+import { cgroupSuffix, findTopGroups } from '../../core/agent/containerizer/cgroup.ts'
 import { removeEverything } from '../../core/agent/sweep.ts'
 import { parseAgentId, parseTaskId } from '../../core/model/ids.ts'
 import { type TaskInfo } from '../../core/model/task.ts'
@@ -30,11 +30,18 @@ nsenter --net="$CNI_NETNS" ip addr add 192.0.2.7/32 dev lo || exit 1
 echo '{"cniVersion":"1.0.0","ips":[{"address":"192.0.2.7/32"}],"dns":{"nameservers":["198.51.100.1"],"search":["mesos"]}}'
 `
 
+/** `flags`: more of the agent's own. */
+export interface AgentStart {
+  readonly stateMb?: number
+  readonly underlay?: string
+  readonly flags?: readonly string[]
+}
+
 /** A state directory with a fake CNI plugin, and agent processes on it. */
 export interface AgentBench {
   readonly stateDir: string
   /** Starts an agent that talks to that master; `stateMb`: its state is in memory, that large, and seen by it alone. */
-  start(master: string, options?: { readonly stateMb?: number; readonly underlay?: string }): ChildProcess
+  start(master: string, options?: AgentStart): ChildProcess
   /** The calls of the plugin so far. */
   cniCalls(): readonly string[]
   /** Everything of ours that the machine still has: mounts, control groups, processes, files; waits for it to be nothing. */
@@ -63,7 +70,7 @@ export function makeAgentBench(): AgentBench {
     writeFileSync(join(conf, `${name}.conflist`), JSON.stringify(list))
   }
   const agents: ChildProcess[] = []
-  const start: AgentBench['start'] = (master, { stateMb, underlay = '127.0.0.1' } = {}) => {
+  const start: AgentBench['start'] = (master, { stateMb, underlay = '127.0.0.1', flags: more = [] } = {}) => {
     const flags = [
       ...[
         '--http-port',
@@ -78,6 +85,7 @@ export function makeAgentBench(): AgentBench {
         master,
       ],
       ...['--resources', 'cpus:2;mem:1024;disk:100;ports:[31000-31999]', '--cni-bin-dir', bin, '--cni-conf-dir', conf],
+      ...more,
     ]
     const mount = `mount -t tmpfs -o size=${stateMb}m none ${stateDir} && exec "$@"`
     if (stateMb !== undefined) mkdirSync(stateDir)
@@ -136,28 +144,12 @@ function findLeftovers(stateDir: string): readonly string[] {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .filter((line) => line.includes(stateDir))
-  const groups = execFileSync('find', [
-    '/sys/fs/cgroup',
-    '-ignore_readdir_race',
-    '-maxdepth',
-    '2',
-    '-name',
-    `weft-*-${cgroupSuffix(stateDir)}`,
-  ])
+  const groups = findTopGroups((name) => name.startsWith('weft-') && name.endsWith(`-${cgroupSuffix(stateDir)}`))
   const processes = readdirSync('/proc').filter(
     (pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid && mentions(pid, stateDir),
   )
   const files = ['containers', 'events', 'runtime', 'netns'].flatMap((name) => listIfThere(join(stateDir, name)))
-  return [
-    ...mounts,
-    ...groups
-      .toString()
-      .trim()
-      .split('\n')
-      .filter((line) => line !== ''),
-    ...processes,
-    ...files,
-  ]
+  return [...mounts, ...groups, ...processes, ...files]
 }
 
 /** A supervisor or runtime of that state directory; not the agent itself. */

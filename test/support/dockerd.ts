@@ -141,7 +141,22 @@ async function importBox(client: DockerClient, dir: string): Promise<void> {
   const root = join(dir, 'box')
   for (const name of ['bin', 'etc', 'tmp']) mkdirSync(join(root, name), { recursive: true })
   copyFileSync('/usr/bin/busybox', join(root, 'bin/busybox'))
-  for (const name of ['sh', 'echo', 'sleep', 'true', 'cat', 'id', 'hostname', 'ip', 'env', 'tail', 'touch', 'dd'])
+  for (const name of [
+    'sh',
+    'echo',
+    'sleep',
+    'true',
+    'cat',
+    'id',
+    'hostname',
+    'ip',
+    'env',
+    'tail',
+    'touch',
+    'dd',
+    'cut',
+    'grep',
+  ])
     symlinkSync('busybox', join(root, 'bin', name))
   writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\napp:x:1234:1235::/home/app:/bin/sh\n')
   writeFileSync(join(root, 'etc/group'), 'root:x:0:\n')

@@ -82,6 +82,7 @@ export async function startDocker(
     mounts: [
       { source: own.sandbox, destination: sandboxMount, mode: 'rw' },
       ...prepareVolumes({ paths, hostVolumes, hidden: host.hidden }, request, user),
+      ...(request.extra?.binds ?? []),
       ...writeImageFiles(own, hostName, request.network).map((file) => ({ ...file, mode: 'ro' as const })),
     ],
     labels: labelsOf(names, containerId),
@@ -105,7 +106,7 @@ export async function limitDockerCpu(
   { containerId, info }: ContainerRequest,
   options: { readonly signal: AbortSignal },
 ): Promise<void> {
-  const body = { CpuPeriod: cpuPeriodUs, CpuQuota: Math.round(cpuQuotaUs(info)) }
+  const body = { CpuPeriod: cpuPeriodUs, CpuQuota: Math.round(cpuQuotaUs(info.resources.cpuMillis)) }
   await client.call({ method: 'POST', path: `/containers/${names.task(containerId)}/update`, body }, options)
 }
 

@@ -29,6 +29,8 @@ export async function startPause(
     Image: `${repository}:${tag}`,
     Cmd: ['/pause'],
     Labels: labels,
+    // A first process ignores SIGTERM: an Engine that is restarted would wait for it.
+    StopSignal: 'SIGKILL',
     ...(hostname === undefined ? {} : { Hostname: hostname }),
     HostConfig: { NetworkMode: network, RestartPolicy: { Name: 'no' }, LogConfig: { Type: 'none' } },
   }
