@@ -39,6 +39,8 @@ export interface AgentEntry {
   /** Wall clock; of its first registration with this master. */
   registeredAtMs?: number
   cancelPing: () => void
+  /** Set while tasks of a framework that moves them are left alone on this draining agent. */
+  cancelHold?: () => void
 }
 
 /**
@@ -55,6 +57,8 @@ export interface FrameworkEntry {
   end: (() => void) | undefined
   /** Where its subscription came from; absent: not known, or out of this process. */
   from?: Ip | undefined
+  /** How long its tasks on a draining agent are left to it; absent: not at all. */
+  movesWithinMs?: number | undefined
   /** Roles in which it wants no offers. */
   suppressed: ReadonlySet<string>
   cancelFailover: () => void

@@ -19,6 +19,7 @@ const { openJobs } = await import('../jobs/jobs.ts')
 const { networksOf } = await import('../services/match.ts')
 const { openServices } = await import('../services/services.ts')
 const { openStore } = await import('../store/open.ts')
+const { followDraining } = await import('./agents/draining.ts')
 const { freeAgents } = await import('./agents/free.ts')
 const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
 const { agentProxyRoutes } = await import('./http/agent-proxy.ts')
@@ -143,6 +144,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
       vipProblem: (vip, framework) => vipProblem(context, vip, framework),
       version: () => context.keeper.version(),
       convergence: openReached(context.keeper, context.progress),
+      draining: followDraining(context),
       leader: () => advertised,
     },
   })

@@ -202,7 +202,10 @@ function* waitedFor({ registrar, agents, progress }: MasterContext): Iterable<No
 }
 
 async function close(context: MasterContext, versions: Versions): Promise<void> {
-  for (const agent of context.agents.values()) agent.cancelPing()
+  for (const agent of context.agents.values()) {
+    agent.cancelPing()
+    agent.cancelHold?.()
+  }
   for (const framework of context.frameworks.values()) framework.cancelFailover()
   context.offers.close()
   context.drains.close()

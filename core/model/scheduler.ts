@@ -116,6 +116,11 @@ export interface SubscribeOptions {
   readonly from?: Ip
   /** The master ended the subscription, after its last event: torn down, refused, or another one took its place. */
   readonly onEnd?: () => void
+  /**
+   * It learns by itself which agents are being emptied, and moves its tasks: the master kills what is left of them on one only
+   * after so long. Absent: at once, as Mesos does.
+   */
+  readonly movesWithinMs?: number
 }
 
 /** The master, as a framework sees it. Events come in order, never during `subscribe` itself. */

@@ -127,7 +127,7 @@ const agentReasons: ReadonlySet<string> = new Set([
 
 function outcomeOf(instance: Instance, { state, reason }: TaskStatus): 'failed' | 'lost' | 'stopped' {
   if (instance.goal.kind === 'stop') return 'stopped'
-  if (state === 'TASK_GONE' || state === 'TASK_GONE_BY_OPERATOR') return 'lost'
+  if (state === 'TASK_GONE' || state === 'TASK_GONE_BY_OPERATOR' || reason === 'REASON_AGENT_DRAINING') return 'lost'
   return state === 'TASK_LOST' && reason !== undefined && agentReasons.has(reason) ? 'lost' : 'failed'
 }
 

@@ -1,3 +1,4 @@
+import { type AgentId } from '../model/ids.ts'
 import { type AppRecord, wantedInstances } from './app.ts'
 import { type Backoff } from './backoff.ts'
 import { type Instance, isActive, isOccupying, isServing } from './instance.ts'
@@ -41,6 +42,8 @@ export interface PlanInput {
   readonly backoff: Backoff
   readonly nowMs: number
   readonly times: PlanTimes
+  /** Agents that are being emptied. */
+  readonly draining?: ReadonlySet<AgentId>
   /** The last version of the snapshot that every node has; absent: nodes are not waited for. */
   readonly convergedVersion?: number
 }
@@ -88,7 +91,9 @@ function firstUnknown(alive: readonly Instance[], convergedVersion: number | und
   return versions.length === 0 ? undefined : versions.reduce((a, b) => Math.min(a, b))
 }
 
-function isCurrent(record: AppRecord, instance: Instance): boolean {
+/** Of the present configuration, and on an agent that stays: one on an agent that is being emptied is replaced like an outdated one. */
+function isCurrent({ record, draining }: Pick<PlanInput, 'record' | 'draining'>, instance: Instance): boolean {
+  if (draining?.has(instance.agentId)) return false
   return record.mixed === true || instance.configVersion === record.configVersion
 }
 
@@ -100,9 +105,10 @@ function limits(record: AppRecord): { readonly minServing: number; readonly maxT
 }
 
 /** Current instances that are out of reach for so short a time that they are not replaced yet. */
-function awaited({ record, nowMs }: PlanInput, alive: readonly Instance[]): number {
+function awaited(input: PlanInput, alive: readonly Instance[]): number {
+  const { record, nowMs } = input
   if (record.goal === 'delete') return 0
-  return alive.filter((instance) => isCurrent(record, instance) && isAwaited(record.definition, instance, nowMs)).length
+  return alive.filter((instance) => isCurrent(input, instance) && isAwaited(record.definition, instance, nowMs)).length
 }
 
 function launchCount(input: PlanInput, alive: readonly Instance[], stops: ReadonlySet<Instance>): number {
@@ -110,31 +116,29 @@ function launchCount(input: PlanInput, alive: readonly Instance[], stops: Readon
   const { minServing, maxTotal } = limits(record)
   const wanted = wantedInstances(record)
   const staying = alive.filter((instance) => isActive(instance) && !stops.has(instance))
-  const missing = wanted - awaited(input, alive) - staying.filter((instance) => isCurrent(record, instance)).length
-  const outdated = staying.some((instance) => !isCurrent(record, instance))
+  const missing = wanted - awaited(input, alive) - staying.filter((instance) => isCurrent(input, instance)).length
+  const outdated = staying.some((instance) => !isCurrent(input, instance))
   const room = outdated && minServing >= maxTotal ? maxTotal + 1 : maxTotal
   return Math.max(0, Math.min(missing, room - alive.filter(isOccupying).length))
 }
 
 /** Too long in staging; too many; outdated, as far as enough others serve. */
-function planStops({ record, instances, nowMs, times, convergedVersion }: PlanInput): readonly Instance[] {
+function planStops(input: PlanInput): readonly Instance[] {
+  const { record, instances, nowMs, times } = input
   const stuck = instances.filter(({ phase, goal }) => {
     return goal.kind === 'run' && phase.kind === 'staged' && isDue(phase.sinceMs, times.launchTimeoutMs, nowMs)
   })
   const active = instances.filter((instance) => isActive(instance) && !stuck.includes(instance))
-  const current = active.filter((instance) => isCurrent(record, instance))
+  const current = active.filter((instance) => isCurrent(input, instance))
   const excess = Math.max(0, current.length - wantedInstances(record))
   const surplus = new Set(excess === 0 ? [] : inKillOrder(current, record).slice(0, excess))
   const kept = active.filter((instance) => !surplus.has(instance))
-  return [...stuck, ...surplus, ...outdatedStops(record, kept, convergedVersion)]
+  return [...stuck, ...surplus, ...outdatedStops(input, kept)]
 }
 
-function outdatedStops(
-  record: AppRecord,
-  active: readonly Instance[],
-  convergedVersion: number | undefined,
-): readonly Instance[] {
-  const outdated = active.filter((instance) => !isCurrent(record, instance))
+function outdatedStops(input: PlanInput, active: readonly Instance[]): readonly Instance[] {
+  const { record, convergedVersion } = input
+  const outdated = active.filter((instance) => !isCurrent(input, instance))
   const answering = active.filter((instance) => isServing(instance) && isKnown(instance, convergedVersion))
   let spare = answering.length - limits(record).minServing
   return inKillOrder(outdated, record).filter((instance) => {
@@ -174,7 +178,7 @@ function isSettled(input: PlanInput, instances: readonly Instance[]): boolean {
   const reachable = instances.filter(isOccupying)
   return (
     reachable.length + awaited(input, instances) === wantedInstances(record) &&
-    reachable.every((instance) => isCurrent(record, instance) && isServing(instance))
+    reachable.every((instance) => isCurrent(input, instance) && isServing(instance))
   )
 }
 

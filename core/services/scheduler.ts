@@ -13,6 +13,7 @@ import { type Store, type StoreWrite } from '../store/store.ts'
 import { type CheckContext } from './check.ts'
 import { type Convergence } from './convergence.ts'
 import { type CommandContext } from './deploy.ts'
+import { appsOn, type Draining, movesWithinMs } from './draining.ts'
 import { type EventHub } from './events.ts'
 import { garbagePrefixes, garbageWrites } from './garbage.ts'
 import { type AppId } from './ids.ts'
@@ -41,6 +42,7 @@ export interface SchedulerParts {
   readonly networkNames: () => ReadonlySet<string>
   readonly vipProblem: NonNullable<CheckContext['vipProblem']>
   readonly convergence: Convergence
+  readonly draining: Draining
   readonly newId: () => string
 }
 
@@ -71,9 +73,9 @@ export class Scheduler {
   #running: Promise<void> | undefined
   #cancelTimer: () => void = () => undefined
   #cancelSubscribe: () => void = () => undefined
-  #cancelWatch: () => void = () => undefined
-  /** In a turn: the next one looks at what the nodes have. */
-  #nodesTold = false
+  #cancelWatches: readonly (() => void)[] = []
+  /** The next turn looks at what the nodes have, and at who has instances on agents that are being emptied. */
+  readonly #told = new Set<'nodes' | 'drains'>()
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts
@@ -108,21 +110,26 @@ export class Scheduler {
   /** Subscribes to the master. */
   start(): void {
     this.#subscribe(this.#parts.framework)
-    this.#cancelWatch = this.#parts.convergence.watch(() => {
-      if (this.#memory.unconverged.size === 0) return
-      this.#nodesTold = true
-      this.#wake()
-    })
+    this.#cancelWatches = [
+      this.#parts.convergence.watch(() => (this.#memory.unconverged.size === 0 ? undefined : this.#hear('nodes'))),
+      this.#parts.draining.watch(() => this.#hear('drains')),
+    ]
+  }
+
+  #hear(of: 'nodes' | 'drains'): void {
+    this.#told.add(of)
+    this.#wake()
   }
 
   #subscribe(framework: FrameworkInfo): void {
     const subscription = ++this.#subscription
-    this.#connection = this.#parts.driver.subscribe(framework, (event) => {
+    const onEvent = (event: SchedulerEvent) => {
       if (subscription !== this.#subscription) return
       if (event.kind === 'subscribed') this.#frameworkId = event.frameworkId
       this.#inbox.push(event)
       this.#wake()
-    })
+    }
+    this.#connection = this.#parts.driver.subscribe(framework, onEvent, { movesWithinMs })
   }
 
   /**
@@ -156,7 +163,7 @@ export class Scheduler {
     this.#phase = 'closed'
     this.#cancelTimer()
     this.#cancelSubscribe()
-    this.#cancelWatch()
+    for (const cancel of this.#cancelWatches) cancel()
     this.#connection?.close()
     for (const { reject } of this.#commands.splice(0)) reject(closedError())
   }
@@ -181,13 +188,15 @@ export class Scheduler {
   }
 
   #hasNews(): boolean {
-    return this.#phase !== 'closed' && (this.#inbox.length > 0 || this.#commands.length > 0 || this.#nodesTold)
+    return this.#phase !== 'closed' && this.#inbox.length + this.#commands.length + this.#told.size > 0
   }
 
   async #turn(): Promise<void> {
     const memory = this.#memory
     for (const id of memory.runtimes.due(memory.clock.monotonicMs())) memory.touched.add(id)
-    this.#nodesTold = false
+    if (this.#told.has('drains'))
+      for (const id of appsOn(memory.world, this.#parts.draining.agents())) memory.touched.add(id)
+    this.#told.clear()
     const convergedVersion = this.#parts.convergence.converged()
     for (const [id, version] of memory.unconverged) if (version <= convergedVersion) memory.touched.add(id)
     const heard = observeEvents(memory, this.#inbox.splice(0))
@@ -243,12 +252,13 @@ export class Scheduler {
   #plan(draft: Draft, convergedVersion: number): Planned {
     if (this.#phase !== 'subscribed') return nothingPlanned
     const { times, convergence } = this.#parts
+    const draining = this.#parts.draining.agents()
     let version: number | undefined
     const publish = () => {
       version ??= convergence.publish() // once: what happened in one turn is one version
       return version
     }
-    return planApps(this.#memory, draft, { apps: this.#memory.touched, times, convergedVersion, publish })
+    return planApps(this.#memory, draft, { apps: this.#memory.touched, times, draining, convergedVersion, publish })
   }
 
   /** Before the write, as it changes nothing that is kept: the offers can come while the disk works. */

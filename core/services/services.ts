@@ -7,6 +7,7 @@ import { type VipSpec } from '../model/vip.ts'
 import { type Store } from '../store/store.ts'
 import { type Convergence, type MissingNode, noConvergence } from './convergence.ts'
 import { type CommandContext, type Deployed } from './deploy.ts'
+import { type Draining, nothingDrains } from './draining.ts'
 import { type EventHub, makeEventHub } from './events.ts'
 import { type RoutesPlugin, servicesRoutes } from './http/routes.ts'
 import { noBackoff } from './backoff.ts'
@@ -39,6 +40,8 @@ export interface ClusterFacts {
   version(): number
   /** Which nodes have which version; absent: no node is waited for. */
   readonly convergence?: Omit<Convergence, 'version'>
+  /** Agents that are being emptied; absent: none ever is. */
+  readonly draining?: Draining
   /** `host:port` of this master's API. */
   leader(): string
   /** Gives up the office: another master, or this one anew, becomes the leader. Absent: not possible. */
@@ -117,6 +120,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     networkNames: () => cluster.networkNames(),
     vipProblem: (vip) => cluster.vipProblem?.(vip, framework.name),
     convergence,
+    draining: cluster.draining ?? nothingDrains,
     newId: options.newId ?? randomUUID,
   })
   scheduler.start()

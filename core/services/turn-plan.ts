@@ -1,3 +1,4 @@
+import { type AgentId } from '../model/ids.ts'
 import { type AppRecord, presentRecord } from './app.ts'
 import { type Draft } from './draft.ts'
 import { type AppId } from './ids.ts'
@@ -23,6 +24,7 @@ export const nothingPlanned: Planned = { kills: [], finished: [], steps: [], rem
 export interface PlanningOptions {
   readonly apps: Iterable<AppId>
   readonly times: PlanTimes
+  readonly draining: ReadonlySet<AgentId>
   /** The last version that all nodes have that are waited for. */
   readonly convergedVersion: number
   /** Publishes what changed of the snapshot. @returns the version that has it */
@@ -103,11 +105,11 @@ interface OneApp {
 
 function planOne(memory: Memory, draft: Draft, { record, options }: OneApp): PlannedApp {
   const { runtimes, clock, log } = memory
-  const { times, convergedVersion } = options
+  const { times, draining, convergedVersion } = options
   const { id } = record.definition
   const { backoff } = runtimes.get(id)
   const instances = draft.instancesOf(id).map((instance) => shown(memory, instance, options))
-  const plan = planApp({ record, instances, backoff, nowMs: clock.monotonicMs(), times, convergedVersion })
+  const plan = planApp({ record, instances, backoff, nowMs: clock.monotonicMs(), times, draining, convergedVersion })
   for (const instance of plan.lost) {
     log.warn({ taskId: instance.id }, 'giving up an instance that nobody knows')
     draft.put({ kind: 'instance.remove', instance })

@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { fastify } from 'fastify'
 import t from 'tap'
+import { followDraining } from '../../core/master/agents/draining.ts'
 import { operatorRoutes } from '../../core/master/http/operator/routes.ts'
 import { masterRoutes } from '../../core/master/http/routes.ts'
 import { parseTaskId } from '../../core/model/ids.ts'
@@ -193,6 +194,35 @@ t.test('draining, deactivating and giving up agents', async (t) => {
   const fresh = startAgent({ name: 'node1', address: master.address, manner: 'silent' })
   others.push(fresh)
   await until(() => fresh.id() !== undefined && fresh.id() !== agentId, 'the machine with a new id')
+})
+
+t.test('tasks of a framework that moves them are left to it for a while', async (t) => {
+  const world = await startWorld()
+  const { call, master } = world
+  const { agent, agentId, taskId } = await launch(world)
+  t.teardown(async () => {
+    await agent.stop()
+    await world.stop()
+  })
+  const draining = followDraining(master.context)
+  let told = 0
+  draining.watch(() => told++)
+  const mover = [...master.context.frameworks.values()][0]
+  if (mover === undefined) throw new Error('no framework')
+  mover.movesWithinMs = 600
+  const where = { agent_id: { value: agentId } }
+  t.equal((await call('DRAIN_AGENT', where)).status, 200)
+  const askedMs = performance.now()
+  t.same([[...draining.agents()], told], [[agentId], 1])
+  t.equal(master.context.tasks.get(taskId)?.killing, undefined, 'not yet')
+  await until(() => agent.killed.length === 1, 'killed all the same')
+  t.ok(performance.now() - askedMs > 400)
+  mover.movesWithinMs = 60_000
+  t.equal((await call('DRAIN_AGENT', { ...where, max_grace_period: { nanoseconds: 0 } })).status, 200)
+  await until(() => agent.killed.length === 2, 'at once when the operator gives no time')
+  agent.update(taskId, 'TASK_KILLED')
+  await until(() => draining.agents().size === 0, 'it is empty')
+  t.equal(told, 2)
 })
 
 t.test('an agent that is given up with its tasks', async (t) => {

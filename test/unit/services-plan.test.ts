@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseTaskId } from '../../core/model/ids.ts'
+import { parseAgentId, parseTaskId } from '../../core/model/ids.ts'
 import { type TaskState, type TaskStatus } from '../../core/model/task.ts'
 import { backoffAfterFailure, noBackoff } from '../../core/services/backoff.ts'
 import { isServing, stepInstance } from '../../core/services/instance.ts'
@@ -69,6 +69,29 @@ t.test('what is done, from what is there', async (t) => {
       settled: plan.settled,
     }
     t.same(seen, { launches, stops, settled }, name)
+  }
+})
+
+/** Instances, draining agents, launches, stops, and whether it is settled; every app wants 2. */
+const drains: readonly (readonly [string, string, string, number, readonly number[], boolean, object?])[] = [
+  ['a replacement first', 'run-new run-new', 'S1', 1, [], false],
+  ['until it serves', 'run-new run-new pending-new', 'S1', 0, [], false],
+  ['then the drained one stops', 'run-new run-new run-new', 'S1', 0, [1], false],
+  ['moved', 'run-new run-new', 'S5', 0, [], true],
+  ['all of them', 'run-new run-new', 'S0 S1', 2, [], false],
+  ['with neither less nor more: one more, once', 'run-new run-new', 'S0 S1', 1, [], false, { upgradeStrategy: tight }],
+  ['may be fewer', 'run-new run-new', 'S0 S1', 0, [1], false, { upgradeStrategy: half }],
+  ['an outdated one there goes by the same rule', 'run-old run-new run-new', 'S0', 0, [0], false],
+  ['killed by the master in the end', 'run-new killing-new', 'S1', 1, [], false],
+]
+
+t.test('instances on agents that are being emptied', async (t) => {
+  for (const [name, words, ids, launches, stops, settled, fields] of drains) {
+    const input = { instances: words.split(' ').map(instance), backoff: noBackoff, nowMs, times: defaultPlanTimes }
+    const draining = new Set(ids.split(' ').map(parseAgentId))
+    const plan = planApp({ record: record({ ...fields, instances: 2 }), ...input, draining })
+    const seen = { launches: plan.launches, stops: plan.stops.map(({ createdAtMs }) => createdAtMs) }
+    t.same({ ...seen, settled: plan.settled }, { launches, stops, settled }, name)
   }
 })
 
@@ -164,6 +187,12 @@ const steps: readonly (readonly [string, string, TaskStatus, object])[] = [
     'lost with its agent',
     'run-new',
     status('TASK_LOST', { reason: 'REASON_AGENT_REMOVED' }),
+    { phase: { outcome: 'lost' } },
+  ],
+  [
+    'its agent is emptied',
+    'run-new',
+    status('TASK_KILLED', { reason: 'REASON_AGENT_DRAINING' }),
     { phase: { outcome: 'lost' } },
   ],
   [

@@ -79,6 +79,7 @@ export function forgetAgent(context: MasterContext, id: AgentId, why: 'replaced'
   const entry = context.agents.get(id)
   if (entry === undefined) return
   entry.cancelPing()
+  entry.cancelHold?.()
   entry.link?.close()
   entry.link = undefined
   context.offers.rescindOfAgent(id)

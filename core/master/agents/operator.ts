@@ -2,7 +2,8 @@ import { errorMessage } from '../../base/errors.ts'
 import { type AgentId } from '../../model/ids.ts'
 import { isTerminal } from '../../model/task.ts'
 import { type AgentEntry, type MasterContext } from '../context.ts'
-import { type Decide, type DrainRecord } from '../registry/state.ts'
+import { type AgentRecord, type Decide, type DrainRecord } from '../registry/state.ts'
+import { type MasterTask } from '../tasks/state.ts'
 import { killTask } from '../tasks/tasks.ts'
 import { decideDeactivate, decideDrain, decideDrained, decideGone, decideReactivate, lifeOf } from './decide-life.ts'
 import { forgetAgent } from './liveness.ts'
@@ -68,14 +69,31 @@ export function offerAgent({ allocator }: MasterContext, { record, link }: Agent
   allocator.setAgentActive(record.id, offered ? 'active' : 'inactive')
 }
 
-/** Kills what still runs on an agent that is being emptied: when an operator asks, and each time that the agent comes back. */
-export function goOnDraining(context: MasterContext, { record }: AgentEntry): void {
+/**
+ * Kills what still runs on an agent that is being emptied: when an operator asks, each time that the agent comes back, and
+ * when the time is over that tasks were left to a framework that moves them.
+ */
+export function goOnDraining(context: MasterContext, entry: AgentEntry): void {
+  entry.cancelHold?.()
+  const { record } = entry
   if (lifeOf(record) !== 'draining') return
   const { maxGraceMs = Number.POSITIVE_INFINITY } = record.drain ?? {}
+  let longestMs = 0
   for (const task of context.tasks.ofAgent(record.id)) {
-    if (!isTerminal(task.status.state)) killTask(context, task, Math.min(task.info.killGraceMs, maxGraceMs))
+    if (isTerminal(task.status.state)) continue
+    const leftMs = holdLeftMs(context, record, task)
+    if (leftMs > 0) longestMs = Math.max(longestMs, leftMs)
+    else killTask(context, task, Math.min(task.info.killGraceMs, maxGraceMs))
   }
+  if (longestMs > 0) entry.cancelHold = context.clock.after(longestMs, () => goOnDraining(context, entry))
   void settleDrain(context, record.id)
+}
+
+/** An operator's maximum grace bounds this too: with 0 everything is killed at once. */
+function holdLeftMs({ frameworks, clock }: MasterContext, { drain }: AgentRecord, task: MasterTask): number {
+  const { sinceMs = 0, maxGraceMs = Number.POSITIVE_INFINITY } = drain ?? {}
+  const holdMs = Math.min(frameworks.get(task.frameworkId)?.movesWithinMs ?? 0, maxGraceMs)
+  return Math.min(holdMs, sinceMs + holdMs - clock.nowMs()) // at most holdMs: the wall clock may have jumped back
 }
 
 /** Looks after each end of a task whether its agent is empty now. @returns how to stop */

@@ -21,6 +21,7 @@ interface Connection {
   readonly end: () => void
   readonly suppressed: readonly string[]
   readonly from: Ip | undefined
+  readonly movesWithinMs: number | undefined
   /** Undefined until `subscribed` was sent: calls wait in `early`. */
   framework: FrameworkEntry | undefined
   early: SchedulerCall[]
@@ -50,6 +51,7 @@ function openConnection(onEvent: (event: SchedulerEvent) => void, options: Subsc
       }),
     suppressed: options.suppressed ?? [],
     from: options.from,
+    movesWithinMs: options.movesWithinMs,
     framework: undefined,
     early: [],
     closed: false,
@@ -110,6 +112,7 @@ function enter(context: MasterContext, entry: FrameworkEntry, { info, connection
   entry.deliver = connection.emit
   entry.end = connection.end
   entry.from = connection.from
+  entry.movesWithinMs = connection.movesWithinMs
   publishPlace(context, entry)
   connection.framework = entry
   offerInRoles(context, entry, connection.suppressed)
