@@ -8,8 +8,10 @@ import { type Name, nameKey, parseName } from '../../discovery/dns/name.ts'
 import { type ZoneChange } from '../../discovery/records/zone-change.ts'
 import { formatType } from '../../discovery/dns/presentation.ts'
 import { formatRdata } from '../../discovery/dns/rdata.ts'
-import { type NamesConfig } from '../../discovery/records/config.ts'
+import { countedRecords } from '../../discovery/records/counted.ts'
+import { type NamesConfig, namesConfig } from '../../discovery/records/config.ts'
 import { type NamesStage, openNamesStage } from '../../discovery/stage.ts'
+import { openNamesZones } from '../../discovery/zones.ts'
 import { type Stage } from '../../networking/node/stage.ts'
 import { seededRandom } from '../fixtures/dns/random.ts'
 import { fixtureSnapshot, fixtureTask } from '../fixtures/dns/snapshot.ts'
@@ -17,8 +19,8 @@ import { fixtureSnapshot, fixtureTask } from '../fixtures/dns/snapshot.ts'
 const self = parseNodeName('host-a')
 const { signal } = new AbortController()
 
-function open(config: Partial<NamesConfig> = {}): NamesStage {
-  const stage = openNamesStage({ self, config })
+function open(config: Partial<NamesConfig> = {}, publish: (change: ZoneChange) => void = () => undefined): NamesStage {
+  const stage = openNamesStage({ self, config, publish })
   const asPipelineSeesIt: Stage = stage
   t.equal(asPipelineSeesIt.name, 'names')
   return stage
@@ -34,7 +36,7 @@ async function move(stage: NamesStage, previous: ClusterSnapshot, next: ClusterS
 }
 
 /** All records as `owner type data`, sorted. */
-function listing({ zones }: NamesStage): readonly string[] {
+function listing({ zones }: { readonly zones: Pick<NamesStage['zones'], 'owners'> }): readonly string[] {
   const lines: string[] = []
   for (const [owner, rrsets] of zones.owners()) {
     for (const { code, data } of rrsets) {
@@ -205,7 +207,9 @@ function nodeElsewhere(snapshot: ClusterSnapshot) {
 t.test('many small changes end where one build ends', async (t) => {
   const random = seededRandom(9)
   const all = [...fixtureSnapshot().tasks.values()].slice(0, 40)
-  const stage = open()
+  // The server's: it holds the records itself, and gets nothing but changes.
+  const served = openNamesZones(namesConfig())
+  const stage = open({}, served.apply)
   let snapshot: ClusterSnapshot = { ...fixtureSnapshot(), tasks: new Map() }
   await move(stage, emptySnapshot, snapshot)
   for (let i = 0; i < 400; i++) {
@@ -219,6 +223,10 @@ t.test('many small changes end where one build ends', async (t) => {
   const fresh = open()
   await move(fresh, emptySnapshot, snapshot)
   t.same(listing(stage), listing(fresh))
+  t.same(listing({ zones: served }), listing(fresh), 'what was told of changes comes to the same')
+  const anew = openNamesZones(namesConfig())
+  anew.applyPacked(stage.zones.whole())
+  t.same(listing({ zones: anew }), listing(fresh), 'so does what a server that begins anew is told')
   t.same(await stage.audit(snapshot, { signal }), [], 'the audit finds nothing')
   await move(stage, snapshot, { ...emptySnapshot, version: snapshot.version + 1 })
   t.same(listing(stage), [
@@ -229,6 +237,30 @@ t.test('many small changes end where one build ends', async (t) => {
     'ready.spartan. A 127.0.0.1',
   ])
   t.notOk(exists(stage, 'marathon.mesos'), 'no name is left between')
+})
+
+t.test('records are counted, be they few or many', async (t) => {
+  const random = seededRandom(4)
+  const records = countedRecords()
+  const counts = new Map<number, number>()
+  const wrong: number[] = []
+  for (let i = 0; i < 3000; i++) {
+    // Few at first, many, and few again.
+    const last = random(i < 1000 ? 3 : i < 2000 ? 40 : 6)
+    const data = { type: 'A' as const, address: parseIp(`192.0.2.${last}`) }
+    const count = counts.get(last) ?? 0
+    if (random(2) === 0) {
+      counts.set(last, count + 1)
+      if (records.add(data) !== (count === 0)) wrong.push(i)
+    } else {
+      counts.set(last, Math.max(0, count - 1))
+      if (records.remove(data) !== (count === 1)) wrong.push(i)
+    }
+    const present = [...counts].filter(([, times]) => times > 0)
+    if (records.size !== present.length) wrong.push(i)
+  }
+  t.same(wrong, [], 'steps that went wrong')
+  t.equal([...records.values()].length, records.size)
 })
 
 t.test('the audit repairs, and says what', async (t) => {

@@ -55,6 +55,9 @@ export function benchZoneFile(size: BenchSize): string {
   return `${lines.join('\n')}\n`
 }
 
+/** How many names `n0.example.test`, … there are for forwarders; dnsperf asks for 500 of them. */
+export const foreignNames = 3000
+
 /** Lines for dnsperf. The mix: 70 % A, 20 % SRV, 5 % without such data, 5 % without such a name. */
 export function benchQueries(kind: 'A' | 'SRV' | 'mix' | 'foreign', { services, tasksEach }: BenchSize): string {
   const lines: string[] = []

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestHost } from '../../support/hosts.ts'
-import { benchZoneFile, type BenchSize } from './cluster.ts'
+import { benchZoneFile, type BenchSize, foreignNames } from './cluster.ts'
 
 /** What is measured: where it answers. */
 export interface Contender {
@@ -28,7 +28,7 @@ export function startPinned(host: TestHost, command: string, ...args: readonly s
 export function startKnot(host: TestHost, folder: string, size: BenchSize): Contender | undefined {
   if (!hasProgram('knotd')) return undefined
   writeFileSync(join(folder, 'mesos.zone'), benchZoneFile(size))
-  const hosts = Array.from({ length: 500 }, (_, i) => `n${i} 300 IN A 192.0.2.${i % 250}`).join('\n')
+  const hosts = Array.from({ length: foreignNames }, (_, i) => `n${i} 300 IN A 192.0.2.${i % 250}`).join('\n')
   const soa = '@ 300 IN SOA ns root 1 60 600 86400 60\n@ 300 IN NS ns\nns 300 IN A 192.0.2.1'
   writeFileSync(join(folder, 'test.zone'), `$ORIGIN example.test.\n${soa}\n${hosts}\n`)
   const server = [`    listen: 127.0.0.1@5302`, `    rundir: "${folder}"`, '    udp-workers: 1', '    tcp-workers: 1']
