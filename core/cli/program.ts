@@ -44,6 +44,7 @@ function addClusterCommands(program: Command): void {
     .option('-d, --detach', 'leave it running in the background', false)
     .option('--sample', 'deploy a sample application and show what it got', false)
     .option('--direct-routing <mode>', 'containers of other hosts without VXLAN: auto, always, never', 'auto')
+    .option('--docker-host <socket>', 'Docker Engine for containers of type DOCKER: unix:///PATH')
     .option('--verify', 'with the sample: check every fact, tell PASS or FAIL, remove everything', false)
     .action(lazy(async () => (await import('./commands/up.ts')).up))
   program

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { AppError, errorMessage } from '../base/errors.ts'
 import { type Ip, parseIp } from '../base/ip.ts'
 import { type LogLevel } from '../base/log.ts'
+import { parseRole } from '../model/role.ts'
 import { type NetworkName, type NodeName, parseNetworkName, parseNodeName } from '../model/ids.ts'
 import { ipVersionChoices, type Profile, profileNames } from './networks/profile.ts'
 import { type DrainTimes } from './tasks/drains.ts'
@@ -31,13 +32,15 @@ export interface MasterFlags {
   readonly drainTimes: Partial<DrainTimes>
   /** Files with secrets, by the names of their sources. */
   readonly secretsDir?: string
+  /** What the services are offered in, and reserve for. */
+  readonly serviceRole: string
   readonly logLevel: LogLevel
 }
 
 /** What `--help` prints. */
 export const masterUsage = `node core/master/main.ts --state-dir DIR --node-name NAME --underlay IP --grpc-listen ADDR:PORT
   [--http-listen ADDR:PORT] [--http-fd N] [--store redis://…|rediss://…|zk://…|sqlite:PATH] [--profile default|dcos] [--ip-versions 4|4,6]
-  [--networks name,name] [--secrets-dir DIR] [--vip-drain-seconds N] [--vip-drain-wait-seconds N] [--log-level LEVEL]`
+  [--networks name,name] [--secrets-dir DIR] [--service-role ROLE] [--vip-drain-seconds N] [--vip-drain-wait-seconds N] [--log-level LEVEL]`
 
 const logLevels = ['error', 'warn', 'info', 'debug', 'silent'] as const
 
@@ -59,6 +62,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         'ip-versions': { type: 'string', default: '4,6' },
         networks: { type: 'string', default: 'dcos' },
         'secrets-dir': text,
+        'service-role': { type: 'string', default: 'slave_public' },
         'vip-drain-seconds': text,
         'vip-drain-wait-seconds': text,
         'log-level': { type: 'string', default: 'info' },
@@ -78,6 +82,7 @@ export function parseMasterFlags(args: readonly string[]): MasterFlags {
         .split(',')
         .filter((name) => name !== '')
         .map(parseNetworkName),
+      serviceRole: parseRole(values['service-role']),
       drainTimes: drainTimes(values['vip-drain-seconds'], values['vip-drain-wait-seconds']),
       logLevel: choice(values['log-level'], logLevels, '--log-level'),
     }

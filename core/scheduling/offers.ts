@@ -1,4 +1,5 @@
 import { type AgentId, type OfferId } from '../model/ids.ts'
+import { addReservations, type Reservation } from '../model/reservation.ts'
 import { addResources, type Resources } from '../model/resources.ts'
 import { type Offer } from '../model/scheduler.ts'
 import { type Place } from './constraints.ts'
@@ -30,9 +31,19 @@ export interface OfferPool {
   readonly role: string
   readonly place: Place
   readonly offerIds: readonly OfferId[]
+  /** Unreserved ones. */
   readonly resources: Resources
+  /** Of reservations for the role; absent: none. */
+  readonly reserved?: readonly Reservation[]
   /** Containers that still fit on the agent's node, by network; one of which that is not known is left out. */
   readonly freeAddresses?: Readonly<Record<string, number>>
+}
+
+function reservations(
+  before: readonly Reservation[] = [],
+  more: readonly Reservation[] = [],
+): Pick<OfferPool, 'reserved'> {
+  return before.length + more.length === 0 ? {} : { reserved: addReservations(before, more) }
 }
 
 function room(freeAddresses: Offer['freeAddresses']): Pick<OfferPool, 'freeAddresses'> {
@@ -42,17 +53,26 @@ function room(freeAddresses: Offer['freeAddresses']): Pick<OfferPool, 'freeAddre
 /** Offers by agent and role. */
 export function poolOffers(offers: Iterable<Offer>): readonly OfferPool[] {
   const pools = new Map<string, OfferPool>()
-  for (const { id, agentId, hostname, role, attributes, resources, freeAddresses } of offers) {
+  for (const { id, agentId, hostname, role, attributes, resources, reserved, freeAddresses } of offers) {
     const key = `${agentId} ${role}`
     const pool = pools.get(key)
     pools.set(
       key,
       pool === undefined
-        ? { agentId, role, place: { hostname, attributes }, offerIds: [id], resources, ...room(freeAddresses) }
+        ? {
+            agentId,
+            role,
+            place: { hostname, attributes },
+            offerIds: [id],
+            resources,
+            ...reservations(reserved),
+            ...room(freeAddresses),
+          }
         : {
             ...pool,
             offerIds: [...pool.offerIds, id],
             resources: addResources(pool.resources, resources),
+            ...reservations(pool.reserved, reserved),
             ...room(freeAddresses), // of the same node: the later offer knows better
           },
     )

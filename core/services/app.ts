@@ -72,7 +72,7 @@ export function wantedInstances(record: AppRecord): number {
 
 /** Everything of a definition that an instance was made from, as text: equal text, no restart. */
 export function configFingerprint(definition: AppDefinition): string {
-  const { instances, upgradeStrategy, killSelection, dependencies, ...config } = definition
+  const { instances, upgradeStrategy, killSelection, dependencies, residency, ...config } = definition
   const { backoffSeconds, backoffFactor, maxLaunchDelaySeconds, ...needsRestart } = config
   return stableJson(needsRestart)
 }

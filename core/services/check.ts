@@ -5,6 +5,7 @@ import { constraintProblem } from '../scheduling/constraints.ts'
 import { type VipSpec } from '../model/vip.ts'
 import { type AppId } from './ids.ts'
 import { appPorts } from './ports.ts'
+import { checkResidency } from './residency.ts'
 import { type Finding } from '../scheduling/problem.ts'
 import { type AppFields, type HealthCheckDefinition } from './schema.ts'
 import { formatVipTerms, type VipUse, vipUses } from './vip-use.ts'
@@ -18,6 +19,8 @@ export interface CheckContext {
   readonly vipProblem?: (vip: VipSpec) => string | undefined
   /** The app that is at one of the new one's groups, or below the new one. */
   pathConflict(app: AppId): AppId | undefined
+  /** What the framework is offered in; absent: `*`. */
+  readonly role?: string
 }
 
 /** What is wrong across the fields of an app whose single fields are right. */
@@ -25,7 +28,8 @@ export function checkApp(app: AppFields, id: AppId, context: CheckContext): read
   return [
     ...checkPath(id, context),
     ...checkCommand(app),
-    ...checkRoles(app),
+    ...checkRoles(app, context.role ?? '*'),
+    ...checkResidency(app, context.role ?? '*'),
     ...checkNetworks(app, context.networkNames),
     ...checkPortPlaces(app),
     ...checkPorts(app),
@@ -56,9 +60,11 @@ function checkCommand(app: AppFields): readonly Finding[] {
   return []
 }
 
-function checkRoles(app: AppFields): readonly Finding[] {
-  const other = app.acceptedResourceRoles.findIndex((role) => role !== '*')
-  return finding(`/acceptedResourceRoles(${other})`, other < 0 ? undefined : 'only "*" is supported yet')
+function checkRoles({ acceptedResourceRoles: roles }: AppFields, own: string): readonly Finding[] {
+  if (new Set(roles).size < roles.length) return finding('/acceptedResourceRoles', 'has a role twice')
+  const other = roles.findIndex((role) => role !== '*' && role !== own)
+  const possible = own === '*' ? 'only "*"' : `only "*" and "${own}", the role of the services,`
+  return finding(`/acceptedResourceRoles(${other})`, other < 0 ? undefined : `${possible} can be accepted`)
 }
 
 function checkSecrets({ env, secrets }: AppFields): readonly Finding[] {

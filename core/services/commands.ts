@@ -151,6 +151,8 @@ export function restartApp(context: CommandContext, id: AppId, options: CommandO
 /** Tasks to kill, and whether they are to be replaced. */
 export interface KillOptions extends CommandOptions {
   readonly afterwards: 'replace' | 'scale-down'
+  /** `wipe`: their persistent volumes are destroyed; absent: kept for the next task. */
+  readonly volumes?: 'keep' | 'wipe'
 }
 
 /**
@@ -171,7 +173,20 @@ export function killTasks(
   const changes = options.afterwards === 'replace' ? [] : apps.map((app) => fewer(draft, app, killed))
   const deployed = changes.length === 0 ? undefined : startDeployment(context, { apps: changes }, options)
   for (const instance of killed) draft.put({ kind: 'instance.put', instance: stepInstance(instance, { kind: 'stop' }) })
+  if (options.volumes === 'wipe') wipeClaims(draft, tasks, killed)
   return { killed, deployed }
+}
+
+/** A claim may be named too: of an instance that does not run now. */
+function wipeClaims(
+  draft: Draft,
+  tasks: readonly { readonly app: AppId; readonly id: TaskId }[],
+  killed: readonly Instance[],
+): void {
+  const ids = new Set([...tasks.map(({ id }) => id), ...killed.flatMap(({ claim }) => claim ?? [])])
+  for (const claim of [...new Set(tasks.map(({ app }) => app))].flatMap((app) => draft.claimsOf(app))) {
+    if (ids.has(claim.id)) draft.put({ kind: 'claim.put', claim: { ...claim, state: 'leaving' } })
+  }
 }
 
 function fewer(draft: Draft, app: AppId, killed: readonly Instance[]): AppChange {

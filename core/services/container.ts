@@ -32,8 +32,9 @@ export function checkContainer({ container, secrets }: AppFields): readonly Find
 }
 
 function containerInfo({ container, secrets }: AppDefinition): ContainerInfo | undefined {
-  if (container === undefined || (container.docker === undefined && container.volumes.length === 0)) return undefined
-  const { type, docker, volumes } = container
+  const volumes = (container?.volumes ?? []).flatMap((volume) => ('persistent' in volume ? [] : [volume])) // those come with the resources
+  if (container === undefined || (container.docker === undefined && volumes.length === 0)) return undefined
+  const { type, docker } = container
   return {
     type: type === 'DOCKER' ? 'docker' : 'mesos',
     ...(docker === undefined ? {} : { image: imageOf(docker.image, docker.forcePullImage) }),
@@ -49,7 +50,7 @@ function imageOf(image: string, forcePull: boolean): Image {
   return { kind: 'oci', reference: image, forcePull }
 }
 
-type Volume = NonNullable<AppDefinition['container']>['volumes'][number]
+type Volume = Exclude<NonNullable<AppDefinition['container']>['volumes'][number], { readonly persistent: unknown }>
 
 function volumeMount(volume: Volume, secrets: AppDefinition['secrets']): VolumeMount {
   const { containerPath } = volume

@@ -17,6 +17,7 @@ import { type GroupRecord } from './group.ts'
 import { type AppId, type GroupId } from './ids.ts'
 import { type Problem } from '../scheduling/problem.ts'
 import { invalidApp } from './problem.ts'
+import { residentProblem } from './residency.ts'
 import { removeGroup } from './turn-deployment.ts'
 
 /** What a command sees and may change. When it throws, the draft is dropped. */
@@ -84,6 +85,7 @@ export function startDeployment(context: CommandContext, changes: Changes, optio
   if (options.lock === 'respect') requireUnlocked(locked)
   // Before anything of it is changed: what is held goes back to what it was.
   const befores = new Map([...ids].map((id) => [id, draft.app(id)]))
+  checkResidents(draft, changes.apps)
   const touched = locked.flatMap((id) => cancelDeployment(draft, id, ids))
   const version = nextVersion(context, [...befores.values()], groups)
   const records = changes.apps.map((change) =>
@@ -103,6 +105,16 @@ export function startDeployment(context: CommandContext, changes: Changes, optio
     cancelled: locked,
     touched,
     outcome: created ? 'created' : 'changed',
+  }
+}
+
+/** @throws ERR_SERVICES_INVALID for what volumes and reservations that there are can't be changed to */
+function checkResidents(draft: Draft, apps: readonly AppChange[]): void {
+  for (const { definition, goal } of apps) {
+    const before = draft.app(definition.id)
+    const isHeld = before !== undefined && draft.claimsOf(definition.id).some(({ state }) => state !== 'leaving')
+    const problem = isHeld && goal === 'run' ? residentProblem(before.definition, definition) : undefined
+    if (problem !== undefined) throw invalidApp([{ path: '/container/volumes', errors: [problem] }])
   }
 }
 

@@ -1,5 +1,6 @@
 import { type TaskId } from '../model/ids.ts'
 import { type AppRecord } from './app.ts'
+import { type Claim } from './claim.ts'
 import { type GroupRecord } from './group.ts'
 import { type AppId, type GroupId, isBelow } from './ids.ts'
 import { type Instance } from './instance.ts'
@@ -19,12 +20,13 @@ interface Overlays {
   readonly apps: Overlay<AppId, AppRecord>
   readonly groups: Overlay<GroupId, GroupRecord>
   readonly instances: Map<AppId, Overlay<TaskId, Instance>>
+  readonly claims: Map<AppId, Overlay<TaskId, Claim>>
 }
 
 /** A draft on top of `world`. */
 export function openDraft(world: WorldView): Draft {
-  const overlays: Overlays = { apps: new Map(), groups: new Map(), instances: new Map() }
-  const { apps, groups, instances } = overlays
+  const overlays: Overlays = { apps: new Map(), groups: new Map(), instances: new Map(), claims: new Map() }
+  const { apps, groups, instances, claims } = overlays
   const changes: Change[] = []
   return {
     changes: () => changes,
@@ -39,27 +41,39 @@ export function openDraft(world: WorldView): Draft {
       ...[...groups.values()].filter((group) => group !== undefined),
     ],
     instance: (app, id) => (instances.get(app)?.has(id) ? instances.get(app)?.get(id) : world.instance(app, id)),
-    instancesOf: (id) => {
-      const overlay = instances.get(id)
-      if (overlay === undefined) return world.instancesOf(id)
-      const kept = world.instancesOf(id).filter((instance) => !overlay.has(instance.id))
-      return [...kept, ...overlay.values()].filter((instance) => instance !== undefined)
-    },
+    instancesOf: (id) => overlaid(world.instancesOf(id), instances.get(id)),
+    claimsOf: (id) => overlaid(world.claimsOf(id), claims.get(id)),
     appsBelow: (group) => appsBelow(world, apps, group),
     dependents: world.dependents,
     members: (deployment) => members(world, overlays, deployment),
   }
 }
 
-function lay({ apps, groups, instances }: Overlays, change: Change): void {
+function overlaid<Value extends { readonly id: TaskId }>(
+  known: readonly Value[],
+  overlay: Overlay<TaskId, Value> | undefined,
+): readonly Value[] {
+  if (overlay === undefined) return known
+  return [...known.filter(({ id }) => !overlay.has(id)), ...overlay.values()].filter((value) => value !== undefined)
+}
+
+function layOwn<Value extends Pick<Instance, 'appId' | 'id'>>(
+  all: Map<AppId, Overlay<TaskId, Value>>,
+  { appId, id }: Value,
+  value: Value | undefined,
+): void {
+  all.set(appId, (all.get(appId) ?? new Map<TaskId, Value | undefined>()).set(id, value))
+}
+
+function lay({ apps, groups, instances, claims }: Overlays, change: Change): void {
   if (change.kind === 'app.put') apps.set(change.record.definition.id, change.record)
   else if (change.kind === 'app.remove') apps.set(change.id, undefined)
   else if (change.kind === 'group.put') groups.set(change.record.id, change.record)
   else if (change.kind === 'group.remove') groups.set(change.id, undefined)
   else if (change.kind === 'instance.put' || change.kind === 'instance.remove') {
-    const { appId, id } = change.instance
-    const own = instances.get(appId) ?? new Map<TaskId, Instance | undefined>()
-    instances.set(appId, own.set(id, change.kind === 'instance.put' ? change.instance : undefined))
+    layOwn(instances, change.instance, change.kind === 'instance.put' ? change.instance : undefined)
+  } else if (change.kind === 'claim.put' || change.kind === 'claim.remove') {
+    layOwn(claims, change.claim, change.kind === 'claim.put' ? change.claim : undefined)
   }
 }
 

@@ -8,6 +8,7 @@ import { isObject, type JsonObject, withoutNulls } from '../scheduling/json.ts'
 import { isHostMode } from './ports.ts'
 import { type Finding, formatPath, groupProblems } from '../scheduling/problem.ts'
 import { invalidApp } from './problem.ts'
+import { residentDefaults } from './residency.ts'
 import { type AppFields, appSchema } from './schema.ts'
 import { withoutHarmless } from './unsupported.ts'
 
@@ -20,7 +21,7 @@ export function parseApp(body: unknown, context: CheckContext): AppDefinition {
   if (!isObject(value)) throw invalidApp([{ path: '/', errors: ['must be a JSON object'] }])
   const { app, findings } = translateDeprecated(value)
   const { cleaned, refused } = refuseUnsupported(app)
-  const parsed = appSchema.safeParse(cleaned)
+  const parsed = appSchema.safeParse(residentDefaults(cleaned))
   const fieldFindings = parsed.success ? [] : parsed.error.issues.flatMap(issueFindings)
   const found = [...findings, ...refused, ...fieldFindings]
   if (!parsed.success) throw invalidApp(groupProblems(found))

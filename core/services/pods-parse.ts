@@ -33,7 +33,7 @@ export function parsePod(body: unknown, context: CheckContext): AppDefinition {
     }
     throw invalidApp(groupProblems(found))
   }
-  found.push(...checkPod(parsed.data))
+  found.push(...checkPod(parsed.data), ...roleFindings(value))
   if (found.length > 0) throw invalidApp(groupProblems(found))
   return withPod(value, parsed.data, context)
 }
@@ -66,6 +66,14 @@ function scalingFindings({ scaling }: JsonObject): readonly Finding[] {
   return scaling['kind'] === undefined || scaling['kind'] === 'fixed'
     ? []
     : [{ path: '/scaling/kind', error: 'only "fixed" is possible' }]
+}
+
+/** Its executor, which has resources of its own, can't take reserved ones. */
+function roleFindings({ scheduling }: JsonObject): readonly Finding[] {
+  const placement = isObject(scheduling) ? scheduling['placement'] : undefined
+  const roles: unknown = isObject(placement) ? placement['acceptedResourceRoles'] : undefined
+  if (!Array.isArray(roles) || roles.every((role) => role === '*')) return []
+  return [{ path: '/scheduling/placement/acceptedResourceRoles', error: 'only "*" is possible for pods' }]
 }
 
 function checkPod({ containers, volumes }: PodFields): readonly Finding[] {

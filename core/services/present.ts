@@ -1,6 +1,8 @@
 import { ipFamily } from '../base/ip.ts'
 import { type TaskStatus } from '../model/task.ts'
 import { type AppRecord } from './app.ts'
+import { volumesFor } from './claim.ts'
+import { persistentVolumes } from './residency.ts'
 import { type Instance, isServing, shownState } from './instance.ts'
 import { type JsonObject } from '../scheduling/json.ts'
 import { instanceIdOf } from './present-instance.ts'
@@ -63,7 +65,7 @@ function failureJson(record: AppRecord, failure: TaskFailure): JsonObject {
 
 /** An instance as GET /v2/tasks has it. */
 export function taskJson(instance: Instance, record: AppRecord | undefined): JsonObject {
-  const { id, appId, place, hostPorts, agentId, createdAtMs, startedAtMs, phase, configVersion } = instance
+  const { id, appId, place, hostPorts, agentId, createdAtMs, startedAtMs, phase, configVersion, claim } = instance
   const answered = phase.kind === 'running' && (phase.health === 'healthy' || phase.health === 'unhealthy')
   return {
     id,
@@ -80,8 +82,19 @@ export function taskJson(instance: Instance, record: AppRecord | undefined): Jso
     stagedAt: new Date(createdAtMs).toISOString(),
     startedAt: startedAtMs === undefined ? null : new Date(startedAtMs).toISOString(),
     version: formatVersion(configVersion),
-    localVolumes: [],
+    localVolumes: claim === undefined ? [] : localVolumes(claim, record),
   }
+}
+
+/** Ids are those that {@link volumesFor} gives. Source: marathon, types/localVolume.raml. */
+function localVolumes(claim: string, record: AppRecord | undefined): readonly JsonObject[] {
+  const uuid = claim.slice(claim.lastIndexOf('.') + 1)
+  const volumes = record === undefined ? [] : volumesFor(persistentVolumes(record.definition), uuid)
+  return volumes.map(({ id, containerPath }) => ({
+    runSpecId: record?.definition.id,
+    containerPath,
+    persistenceId: id,
+  }))
 }
 
 function addressesJson(networks: Instance['networks']): readonly JsonObject[] {

@@ -4,6 +4,7 @@ import { parseAgentId, parseTaskId } from '../model/ids.ts'
 import { type AppDefinition, type AppRecord, type Former } from './app.ts'
 import { type GroupRecord, type GroupVersion } from './group.ts'
 import { type AppId, type GroupId, parseAppId, parseGroupId } from './ids.ts'
+import { type Claim } from './claim.ts'
 import { type Instance } from './instance.ts'
 import { type Member } from './pods-member.ts'
 import { appSchema } from './schema.ts'
@@ -14,6 +15,7 @@ export const storePrefix = 'services/'
 export const frameworkKey = `${storePrefix}framework`
 const appPrefix = `${storePrefix}apps`
 const instancePrefix = `${storePrefix}instances/`
+const claimPrefix = `${storePrefix}claims/`
 const groupPrefix = `${storePrefix}groups`
 /** Former definitions are below this key: they are read when they are asked for, not at the start. */
 const versionsRoot = 'service-versions'
@@ -27,6 +29,11 @@ export function appKey(id: AppId): string {
 /** `services/instances/shop_web.<uuid>`. */
 export function instanceKey(instance: Pick<Instance, 'id'>): string {
   return `${instancePrefix}${instance.id}`
+}
+
+/** `services/claims/shop_db.<uuid>`. */
+export function claimKey({ id }: Pick<Claim, 'id'>): string {
+  return `${claimPrefix}${id}`
 }
 
 /** `services/groups/shop`; of the root `services/groups/`. */
@@ -115,6 +122,23 @@ const storedInstance = z.object({
   health: z.enum(['checked', 'unchecked']),
   goal: z.enum(['run', 'stop']),
   members: z.array(z.object({ name: z.string(), checked: z.boolean() })).optional(),
+  claim: z.string().optional(),
+})
+
+const storedClaim = z.object({
+  id: z.string(),
+  appId: z.string(),
+  agentId: z.string(),
+  place: z.object({ hostname: z.string(), attributes: z.record(z.string(), z.string()) }),
+  reservation: z.object({
+    role: z.string(),
+    kind: z.literal('dynamic'),
+    principal: z.string(),
+    labels: z.record(z.string(), z.string()),
+    resources: z.object({ cpuMillis: z.int(), memMb: z.int(), diskMb: z.int() }),
+    volumes: z.array(z.object({ id: z.string(), sizeMb: z.int(), containerPath: z.string() })),
+  }),
+  state: z.enum(['new', 'kept', 'leaving']),
 })
 
 /** An app's value in the store. */
@@ -129,7 +153,8 @@ export function formatInstance(instance: Instance): string {
   const { id, appId, configVersion, agentId, place, hostPorts, createdAtMs, health, goal } = instance
   const fixed = { id, appId, configVersion, agentId, place, hostPorts, createdAtMs, health, goal: goal.kind }
   const members = instance.members?.map(({ name, checked }) => ({ name, checked }))
-  return JSON.stringify(members === undefined ? fixed : { ...fixed, members })
+  const { claim } = instance
+  return JSON.stringify({ ...fixed, ...(members && { members }), ...(claim && { claim }) })
 }
 
 /** @throws ERR_SERVICES_STORED when it is not what {@link formatAppRecord} wrote */
@@ -182,7 +207,7 @@ export function parseGroupVersion(key: string, text: string): GroupVersion {
  * @throws ERR_SERVICES_STORED when it is not what {@link formatInstance} wrote
  */
 export function parseInstance(key: string, text: string, nowMs: number): Instance {
-  const { members, ...stored } = parseStored(key, text, storedInstance)
+  const { members, claim, ...stored } = parseStored(key, text, storedInstance)
   return {
     ...stored,
     id: parseTaskId(stored.id),
@@ -192,6 +217,17 @@ export function parseInstance(key: string, text: string, nowMs: number): Instanc
     goal: { kind: stored.goal },
     phase: { kind: 'recovered', sinceMs: nowMs },
     ...(members === undefined ? {} : { members: members.map(unknownMember(stored.createdAtMs)) }),
+    ...(claim === undefined ? {} : { claim: parseTaskId(claim) }),
+  }
+}
+
+/** @throws ERR_SERVICES_STORED when it is no claim */
+export function parseClaim(key: string, text: string): Claim {
+  const { id, appId, agentId, reservation, ...rest } = parseStored(key, text, storedClaim)
+  const resources = { ...reservation.resources, ports: [] } // an instance's ports are never reserved
+  return {
+    ...{ ...rest, id: parseTaskId(id), appId: parseAppId(appId), agentId: parseAgentId(agentId) },
+    reservation: { ...reservation, resources },
   }
 }
 
@@ -213,5 +249,7 @@ function parseStored<Schema extends z.ZodType>(key: string, text: string, schema
 export const isGroupKey = (key: string): boolean => key.startsWith(`${groupPrefix}/`)
 /** True for keys of apps. */
 export const isAppKey = (key: string): boolean => key.startsWith(`${appPrefix}/`)
+/** True for keys of claims. */
+export const isClaimKey = (key: string): boolean => key.startsWith(claimPrefix)
 /** True for keys of instances. */
 export const isInstanceKey = (key: string): boolean => key.startsWith(instancePrefix)

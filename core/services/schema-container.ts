@@ -18,7 +18,7 @@ export const dockerSchema = z.strictObject({
   parameters: z.array(z.unknown()).max(0, 'are not supported').default([]),
 })
 
-/** A path of the node, or a file with one of the app's secrets. Source: marathon, types/volumes.raml. */
+/** A path of the node, a file with one of the app's secrets, or a directory that outlives tasks. Source: marathon, types/volumes.raml. */
 export const volumeSchema = z.union(
   [
     z.strictObject({
@@ -27,8 +27,21 @@ export const volumeSchema = z.union(
       mode: z.enum(['RO', 'RW']).default('RW'),
     }),
     z.strictObject({ containerPath: path, secret: z.string().min(1).max(255) }),
+    z.strictObject({
+      containerPath: path,
+      mode: z.literal('RW').default('RW'),
+      persistent: z.strictObject({
+        type: z.literal('root').default('root'),
+        /** MB */
+        size: z.int().min(1).max(1_000_000_000),
+        constraints: z.array(z.unknown()).max(0, 'are not supported').default([]),
+      }),
+    }),
   ],
-  { error: 'must be {containerPath, hostPath, mode} or {containerPath, secret}, without ".."' },
+  {
+    error:
+      'must be {containerPath, hostPath, mode}, {containerPath, secret} or {containerPath, mode: RW, persistent: {type: root, size}}, without ".."',
+  },
 )
 
 /** Source: marathon, types/artifact.raml. */

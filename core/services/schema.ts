@@ -132,7 +132,14 @@ export const appSchema = z.strictObject({
     .default({ minimumHealthCapacity: 1, maximumOverCapacity: 1 }),
   killSelection: z.enum(['YOUNGEST_FIRST', 'OLDEST_FIRST']).default('YOUNGEST_FIRST'),
   unreachableStrategy: z.union([z.literal('disabled'), unreachable]).default(replaceAtOnce),
-  acceptedResourceRoles: z.array(z.string()).min(1).max(1).default(['*']),
+  acceptedResourceRoles: z.array(z.string()).min(1).max(2).default(['*']),
+  /** Of an app with persistent volumes. Source: marathon, types/residency.raml. */
+  residency: z
+    .strictObject({
+      relaunchEscalationTimeoutSeconds: z.int().min(0).max(maxSeconds).default(3600),
+      taskLostBehavior: z.enum(['WAIT_FOREVER', 'RELAUNCH_AFTER_TIMEOUT']).default('WAIT_FOREVER'),
+    })
+    .optional(),
   constraints: constraintList,
   /** Apps and groups, relative to the app's group; absolute once checked. */
   dependencies: z.array(z.string().min(1).max(255)).max(100).default([]),

@@ -22,7 +22,7 @@ export interface TaskPort {
 }
 
 /** The task of a placement. */
-export function taskInfoOf({ record, pool, resources, hostPorts }: Placement, taskId: TaskId): TaskInfo {
+export function taskInfoOf({ record, pool, resources, reserved = [], hostPorts }: Placement, taskId: TaskId): TaskInfo {
   const { definition } = record
   const ports = taskPorts(definition, hostPorts)
   const healthCheck = healthCheckOf(definition, ports)
@@ -31,6 +31,7 @@ export function taskInfoOf({ record, pool, resources, hostPorts }: Placement, ta
     name: taskNameOf(definition.id),
     agentId: pool.agentId,
     resources,
+    ...(reserved.length === 0 ? {} : { reserved }),
     command: {
       shell: definition.cmd !== undefined,
       // Arguments go to the entrypoint of an image, where there is one.

@@ -72,11 +72,12 @@ export function removeGroup(draft: Draft, { id, history }: GroupRecord): void {
   for (const version of history) draft.put({ kind: 'group-version.remove', id, version })
 }
 
-/** The app goes, with what is known of instances that nobody can reach, and its versions that no group goes back to. */
+/** The app goes, with its volumes, what is known of instances that nobody can reach, and its versions that no group goes back to. */
 export function removeApp(draft: Draft, { definition: { id }, history }: AppRecord): void {
   for (const instance of draft.instancesOf(id)) {
     if (!isOccupying(instance)) draft.put({ kind: 'instance.remove', instance })
   }
+  for (const claim of draft.claimsOf(id)) draft.put({ kind: 'claim.put', claim: { ...claim, state: 'leaving' } })
   draft.put({ kind: 'app.remove', id })
   // Versions of a group name those of its apps: what is left of them is looked through later.
   const isKept = ancestorsOf(id).some((group) => (draft.group(group)?.history.length ?? 0) > 0)

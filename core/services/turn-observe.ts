@@ -103,12 +103,20 @@ function applyObserved(memory: Memory, observed: Observed, status: TaskStatus): 
       break
     case 'ended':
       change(memory, { kind: 'instance.remove', instance: observed.before })
+      dropClaim(memory, observed.before, status)
       noteFailure(memory, observed, status)
   }
   memory.touched.add(observed.after.appId)
   memory.hub.emit('status_update_event', statusEvent(observed.after, status))
   const before = observed.kind === 'adopted' ? undefined : observed.before
   for (const { type, fields } of instanceEvents(before, observed.after)) memory.hub.emit(type, fields)
+}
+
+/** What a node had that is gone for good is gone with it. */
+function dropClaim(memory: Memory, { appId, claim: id }: Instance, { state }: TaskStatus): void {
+  if (id === undefined || (state !== 'TASK_GONE' && state !== 'TASK_GONE_BY_OPERATOR')) return
+  const claim = memory.world.claimsOf(appId).find((one) => one.id === id)
+  if (claim !== undefined) change(memory, { kind: 'claim.remove', claim })
 }
 
 function change({ world, dirty }: Memory, what: Change): void {

@@ -48,7 +48,6 @@ const refusals: Readonly<Record<Place, Readonly<Record<string, Refusal>>>> = {
       error: 'are not supported: an instance is ready when its health check has passed and every node has its name',
       harmless: isEmpty,
     },
-    residency: later(never),
     resourceLimits: later(isEmpty),
     role: later(isOne('*')),
     storeUrls: later(isEmpty),

@@ -1,11 +1,13 @@
 import { type TaskId } from '../model/ids.ts'
 import { type StoreWrite } from '../store/store.ts'
 import { type AppDefinition, type AppRecord } from './app.ts'
+import { type Claim } from './claim.ts'
 import { type GroupRecord, type GroupVersion } from './group.ts'
 import { type AppId, type GroupId } from './ids.ts'
 import { type Instance } from './instance.ts'
 import {
   appKey,
+  claimKey,
   formatAppRecord,
   formatInstance,
   groupKey,
@@ -22,6 +24,7 @@ export type Change =
   | { readonly kind: 'app.remove'; readonly id: AppId }
   | { readonly kind: 'instance.put'; readonly instance: Instance }
   | { readonly kind: 'instance.remove'; readonly instance: Instance }
+  | { readonly kind: 'claim.put' | 'claim.remove'; readonly claim: Claim }
   | { readonly kind: 'group.put'; readonly record: GroupRecord }
   | { readonly kind: 'group.remove'; readonly id: GroupId }
   | { readonly kind: 'version.put'; readonly version: number; readonly definition: AppDefinition }
@@ -34,6 +37,8 @@ export interface WorldView {
   app(id: AppId): AppRecord | undefined
   instancesOf(id: AppId): readonly Instance[]
   instance(app: AppId, id: TaskId): Instance | undefined
+  /** What instances of an app have, or had, on agents: also of an app that is gone. */
+  claimsOf(id: AppId): readonly Claim[]
   /** What is kept of a group: one that only holds apps has no record. */
   group(id: GroupId): GroupRecord | undefined
   /** Groups with a record, the root included. */
@@ -50,6 +55,8 @@ export interface WorldView {
 export interface World extends WorldView {
   apps(): Iterable<AppRecord>
   apply(change: Change): void
+  /** How many claims are to be given back. */
+  leaving(): number
   /** Ids of deployments that are not over. */
   deployments(): Iterable<string>
   vipConflict(app: AppId, use: VipUse): AppId | undefined
@@ -61,6 +68,8 @@ export function makeWorld(): World {
   const apps = new Map<AppId, AppRecord>()
   const groups = new Map<GroupId, GroupRecord>()
   const instances = new Map<AppId, Map<TaskId, Instance>>()
+  const claims = new Map<AppId, Map<TaskId, Claim>>()
+  const leaving = new Set<TaskId>()
   const index = makeWorldIndex()
   const replaceApp = (id: AppId, after: AppRecord | undefined): void => {
     index.replaceApp(apps.get(id), after)
@@ -70,6 +79,11 @@ export function makeWorld(): World {
     index.replaceGroup(groups.get(id), after)
     after === undefined ? groups.delete(id) : groups.set(id, after)
   }
+  const changeClaim = ({ kind, claim }: Change & { readonly claim: Claim }): void => {
+    if (kind === 'claim.put' && claim.state === 'leaving') leaving.add(claim.id)
+    else leaving.delete(claim.id)
+    kind === 'claim.put' ? putOwn(claims, claim) : removeOwn(claims, claim)
+  }
   return {
     apps: () => apps.values(),
     app: (id) => apps.get(id),
@@ -77,6 +91,8 @@ export function makeWorld(): World {
     groups: () => groups.values(),
     instancesOf: (id) => [...(instances.get(id)?.values() ?? [])],
     instance: (app, id) => instances.get(app)?.get(id),
+    claimsOf: (id) => [...(claims.get(id)?.values() ?? [])],
+    leaving: () => leaving.size,
     appsBelow: index.below,
     members: index.members,
     deployments: index.deployments,
@@ -88,23 +104,26 @@ export function makeWorld(): World {
       else if (change.kind === 'app.remove') replaceApp(change.id, undefined)
       else if (change.kind === 'group.put') replaceGroup(change.record.id, change.record)
       else if (change.kind === 'group.remove') replaceGroup(change.id, undefined)
-      else if (change.kind === 'instance.put') putInstance(instances, change.instance)
-      else if (change.kind === 'instance.remove') removeInstance(instances, change.instance)
+      else if (change.kind === 'instance.put') putOwn(instances, change.instance)
+      else if (change.kind === 'instance.remove') removeOwn(instances, change.instance)
+      else if (change.kind === 'claim.put' || change.kind === 'claim.remove') changeClaim(change)
     },
   }
 }
 
-type InstanceMaps = Map<AppId, Map<TaskId, Instance>>
+/** What belongs to an app and has an id. */
+type Owned = Pick<Instance, 'appId' | 'id'>
+type OwnedMaps<Value> = Map<AppId, Map<TaskId, Value>>
 
-function putInstance(instances: InstanceMaps, instance: Instance): void {
-  const own = instances.get(instance.appId) ?? new Map<TaskId, Instance>()
-  instances.set(instance.appId, own.set(instance.id, instance))
+function putOwn<Value extends Owned>(all: OwnedMaps<Value>, value: Value): void {
+  const own = all.get(value.appId) ?? new Map<TaskId, Value>()
+  all.set(value.appId, own.set(value.id, value))
 }
 
-function removeInstance(instances: InstanceMaps, { appId, id }: Instance): void {
-  const own = instances.get(appId)
+function removeOwn<Value extends Owned>(all: OwnedMaps<Value>, { appId, id }: Owned): void {
+  const own = all.get(appId)
   own?.delete(id)
-  if (own?.size === 0) instances.delete(appId)
+  if (own?.size === 0) all.delete(appId)
 }
 
 /** The write that keeps a change. */
@@ -118,6 +137,10 @@ export function writeOf(change: Change): StoreWrite {
       return { key: instanceKey(change.instance), value: formatInstance(change.instance) }
     case 'instance.remove':
       return { key: instanceKey(change.instance), value: undefined }
+    case 'claim.put':
+      return { key: claimKey(change.claim), value: JSON.stringify(change.claim) }
+    case 'claim.remove':
+      return { key: claimKey(change.claim), value: undefined }
     case 'group.put':
       return { key: groupKey(change.record.id), value: JSON.stringify(change.record) }
     case 'group.remove':

@@ -10,6 +10,7 @@ const context = {
   networkNames: new Set(['dcos', 'lab']),
   vipConflict: () => undefined,
   pathConflict: () => undefined,
+  role: 'slave_public',
 }
 
 /** A record of an app of one instance. */

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { parseAgentId, parseOfferId, parseTaskId } from '../../core/model/ids.ts'
+import { noResources } from '../../core/model/resources.ts'
 import { fulfils, type Place } from '../../core/scheduling/constraints.ts'
 import { parseAppId } from '../../core/services/ids.ts'
 import { type Instance } from '../../core/services/instance.ts'
@@ -20,9 +21,19 @@ function pool(name: string, more: Partial<OfferPool['resources']> = {}, attribut
   }
 }
 
+/** A public agent: all that it has is reserved. */
+function reservedFor(role: string): OfferPool {
+  const { resources, ...rest } = pool('a')
+  const reserved = [{ role, kind: 'static', principal: '', labels: {}, resources, volumes: [] } as const]
+  return { ...rest, resources: noResources, reserved }
+}
+
 const matches: readonly (readonly [string, object, OfferPool, string])[] = [
   ['fits', {}, pool('a'), 'match'],
-  ['a foreign role', {}, { ...pool('a'), role: 'x' }, 'UnfulfilledRole'],
+  ['a foreign role', {}, reservedFor('slave_public'), 'UnfulfilledRole'],
+  ['its own role', { acceptedResourceRoles: ['slave_public'] }, reservedFor('slave_public'), 'match'],
+  ['both roles', { acceptedResourceRoles: ['*', 'slave_public'] }, reservedFor('slave_public'), 'match'],
+  ['its own role only', { acceptedResourceRoles: ['slave_public'] }, pool('a'), 'UnfulfilledRole'],
   ['a constraint', { constraints: [['@hostname', 'IS', 'b']] }, pool('a'), 'UnfulfilledConstraint'],
   ['before cpus', { cpus: 9, constraints: [['rack', 'IS', 'b']] }, pool('a'), 'UnfulfilledConstraint'],
   ['cpus', { cpus: 4.001 }, pool('a'), 'InsufficientCpus'],

@@ -21,6 +21,7 @@ export interface UpOptions extends GlobalOptions {
   readonly directRouting: string
   readonly masters: string
   readonly store: string
+  readonly dockerHost?: string
 }
 
 /** `weft up`: runs until Ctrl-C, or returns at once when detached, or after the checks with --verify. */
@@ -36,7 +37,8 @@ export async function up(options: UpOptions): Promise<void> {
   const progress = (text: string) => tell(`[${((performance.now() - started) / 1000).toFixed(1)} s] ${text}`)
   const directRouting = parseDirectRouting(options.directRouting)
   const size = { name: options.cluster, agents, masters, ...(store === undefined ? {} : { store }) }
-  const settings = { ...size, port, networks: sampleNetworks, directRouting, progress }
+  const docker = options.dockerHost === undefined ? {} : { dockerHost: options.dockerHost }
+  const settings = { ...size, port, networks: sampleNetworks, directRouting, progress, ...docker }
   if (options.verify) {
     process.exitCode = (await verify(settings, options)) ? 0 : 1
     return

@@ -34,6 +34,8 @@ export interface LocalClusterOptions extends ClusterSize {
   readonly networks: readonly string[]
   /** What the node daemons are given; absent: auto. */
   readonly directRouting?: DirectRouting
+  /** Docker Engine of the agents, as `--docker-host` of the agent has it. */
+  readonly dockerHost?: string
   /** A line of progress for a person. */
   readonly progress: (text: string) => void
 }
@@ -72,6 +74,7 @@ export async function startCluster(options: LocalClusterOptions): Promise<LocalC
       ipVersions: machineIpVersions(),
       directRouting: options.directRouting ?? 'auto',
       agentResources: agentShare(options.agents),
+      ...(options.dockerHost === undefined ? {} : { dockerHost: options.dockerHost }),
     }
     for (const host of layout.hosts) {
       for (const daemon of hostDaemons(layout, host, daemonOptions)) supervisor.start(daemon)

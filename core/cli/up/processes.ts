@@ -49,6 +49,8 @@ export interface DaemonOptions {
   readonly ipVersions: '4' | '4,6'
   readonly directRouting: DirectRouting
   readonly agentResources: string
+  /** Absent: the agent's default. */
+  readonly dockerHost?: string
 }
 
 /**
@@ -113,10 +115,15 @@ function netDaemon(layout: ClusterLayout, host: HostLayout, { directRouting }: D
   ])
 }
 
-function agentDaemon(layout: ClusterLayout, host: HostLayout, { agentResources }: DaemonOptions): DaemonSpec {
+function agentDaemon(
+  layout: ClusterLayout,
+  host: HostLayout,
+  { agentResources, dockerHost }: DaemonOptions,
+): DaemonSpec {
   return spec(host, 'agent', 'core/agent/main.ts', [
     ...['--master', masters(layout), '--resources', agentResources],
     ...['--cni-bin-dir', cniBinDirectory, '--cni-conf-dir', join(host.directory, 'cni')],
     ...['--dns', dnsAddress, '--hide', runDirectory],
+    ...(dockerHost === undefined ? [] : ['--docker-host', dockerHost]),
   ])
 }

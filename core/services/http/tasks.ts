@@ -131,15 +131,18 @@ async function kill(
   return reply.send({ tasks: killed.map((instance) => taskJson(instance, api.world.app(instance.appId))) })
 }
 
-/** `?wipe` is taken as well: there are no volumes to wipe. */
+/** `?wipe` destroys the persistent volumes of what is killed. */
 async function submitKill(
   api: ServicesApi,
   refs: readonly TaskRef[],
   query: unknown,
 ): Promise<{ readonly killed: readonly Instance[]; readonly deployed: Deployed | undefined }> {
-  readFlag(query, 'wipe')
   const afterwards = readFlag(query, 'scale') === 'true' ? 'scale-down' : 'replace'
-  const options: KillOptions = { ...readLock(query), afterwards }
+  const options: KillOptions = {
+    ...readLock(query),
+    afterwards,
+    volumes: readFlag(query, 'wipe') === 'true' ? 'wipe' : 'keep',
+  }
   return api.submit((context) => {
     const reply = killTasks(context, refs, options)
     return { reply, apps: reply.killed.map(({ appId }) => appId) }
