@@ -23,6 +23,8 @@ export interface WatchOptions {
   readonly underlay: Ip
   /** What the node has already, from its disk: only what changed since is sent. */
   readonly resumeAfter?: ClusterSnapshot
+  /** Highest term of a leader that the node knows of, and where a higher one is kept; absent: in memory only. */
+  readonly terms?: { readonly heard: number; readonly keep: (term: number) => void }
   readonly signal: AbortSignal
   readonly log: Logger
   readonly clock?: Clock
@@ -52,7 +54,12 @@ interface WatchState extends SnapshotPosition {
 export function watchSnapshots(options: WatchOptions): SnapshotWatch {
   const current = options.resumeAfter ?? emptySnapshot
   const nothingSaid = { lastAck: undefined, lastUsage: undefined, write: undefined }
-  const state: WatchState = { current, resumeAfter: current.version, highestTerm: 0, ...nothingSaid }
+  const state: WatchState = {
+    current,
+    resumeAfter: current.version,
+    highestTerm: options.terms?.heard ?? 0,
+    ...nothingSaid,
+  }
   const ack = (version: number, problem = '', health: NodeHealth = { warnings: [], repairs: {} }) => {
     const { warnings, repairs } = health
     const value = { version, problem, warnings: [...warnings], repairs: { ...repairs } }
@@ -81,10 +88,12 @@ async function* follow(options: WatchOptions, state: WatchState): AsyncGenerator
     turns.settled()
   }
   const hello = { nodeName, underlay, standby: false, http: '' }
+  const { terms } = options
+  const onTerm = (term: number) => terms?.keep(term)
   for (let master = turns.next(); !signal.aborted && master !== undefined; master = turns.next()) {
     let failure: unknown
     try {
-      yield* subscribe({ master, hello, onOpen, onServed, signal, clock }, state)
+      yield* subscribe({ master, hello, onOpen, onServed, onTerm, signal, clock }, state)
     } catch (error) {
       failure = error
       if (hasCode(error, 'ERR_API_INVALID')) state.resumeAfter = 0 // what we have may be why: begin again

@@ -43,6 +43,8 @@ export interface SubscriptionOptions {
   readonly onRelayRefused?: (refusal: RelayRefused) => void
   /** The first message came, from a leader that is not deposed (or a standby of it). */
   readonly onServed?: () => void
+  /** A leader of a later term than any before was heard; nothing of it is passed on before this has returned. */
+  readonly onTerm?: (term: number) => void
   readonly signal: AbortSignal
   readonly clock: Clock
 }
@@ -107,7 +109,10 @@ function advance(
   if (term !== 0 && term < position.highestTerm) {
     throw new AppError('ERR_API_TERM', `the master's term ${term} is over: ${position.highestTerm} has been seen`)
   }
-  position.highestTerm = Math.max(position.highestTerm, term)
+  if (term > position.highestTerm) {
+    position.highestTerm = term
+    options.onTerm?.(term)
+  }
   if (body === undefined) return undefined
   if (body.$case === 'relayRefused') {
     options.onRelayRefused?.(body.value)

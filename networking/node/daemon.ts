@@ -69,6 +69,7 @@ import { type Stage } from './stage.ts'
 import { openStatusHttp, type StatusOptions, statusRoute } from './status-http.ts'
 import { observedLeases, openUsageReporter, readUsage, type UsageOptions } from './usage.ts'
 import { openCounters } from './vip-counters.ts'
+import { openTermFile } from './terms.ts'
 import { cniView } from './view.ts'
 
 /** What a node daemon works with. */
@@ -220,7 +221,8 @@ export async function runDaemon(bare: Ground, { cache, known, dns }: Begun): Pro
   const view = () => cniView(pipeline.current, node())
   const http = await openHttp(ground, { dns, lb, containers, snapshot, peers, view, rounds })
   const resume = known === undefined ? {} : { resumeAfter: known }
-  const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, signal, log })
+  const terms = openTermFile(join(flags.stateDir, 'term'), log)
+  const watch = watchSnapshots({ masters, nodeName, underlay, ...resume, terms, signal, log })
   const cni = await openCni(ground, { containers, view, report: watch.reportUsage })
   const conflists = openConflists(flags.cniConfDir, flags.socket)
   const onApplied = (snapshot: ClusterSnapshot) => {
