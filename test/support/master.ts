@@ -1,7 +1,7 @@
 import { openAgentSession } from '../../core/api/session.ts'
 import { type AgentTask } from '../../core/api/messages.ts'
 import { type SnapshotWatch, watchSnapshots } from '../../core/api/client.ts'
-import { systemClock } from '../../core/base/clock.ts'
+import { type Clock, systemClock } from '../../core/base/clock.ts'
 import { parseIp } from '../../core/base/ip.ts'
 import { silentLog } from '../../core/base/log.ts'
 import { type GrpcServer, leaderServices, openGrpcServer } from '../../core/master/grpc/server.ts'
@@ -41,18 +41,27 @@ export interface TestMaster extends Master {
   readonly address: string
   /** Ends it as a crash does: streams break, nothing is flushed. */
   crash(): Promise<void>
+  /** Ends it, and lets the next one have the same open store. */
+  abdicate(): Promise<void>
 }
 
 let masters = 0
 
-/** Opens a master on `store`; give `port` to come back where an earlier one was. */
-export async function startMaster(
-  store: Store,
-  options: { port?: number; pingIntervalMs?: number; drainTimes?: Partial<DrainTimes>; profile?: Profile } = {},
-) {
+/** What a test may want otherwise; `port`: to come back where an earlier one was. */
+interface MasterOptions {
+  port?: number
+  pingIntervalMs?: number
+  drainTimes?: Partial<DrainTimes>
+  profile?: Profile
+  clock?: Clock
+}
+
+/** Opens a master on `store`. */
+export async function startMaster(store: Store, options: MasterOptions = {}) {
   const leadership = await store.elect('test', { signal: new AbortController().signal })
   const master = await openMaster({
-    ...{ store, leadership, clock: systemClock, log: silentLog, random: Math.random, soon: setImmediate },
+    ...{ store, leadership, log: silentLog, random: Math.random, soon: setImmediate },
+    clock: options.clock ?? systemClock,
     masterId: `00000000-0000-4000-8000-${String(++masters).padStart(12, '0')}`,
     nodeName: parseNodeName('master1'),
     underlay: parseIp('127.0.0.1'),
@@ -67,7 +76,13 @@ export async function startMaster(
     await store.close()
     await master.close().catch(() => undefined) // ERR_STORE_CLOSED: what a crash loses
   }
-  const started: TestMaster = { ...master, grpc, address: `127.0.0.1:${grpc.port}`, crash }
+  const abdicate = async () => {
+    grpc.close()
+    await master.context.tasks.close()
+    await leadership.resign()
+    await master.close().catch(() => undefined) // ERR_STORE_TERM: its term is over
+  }
+  const started: TestMaster = { ...master, grpc, address: `127.0.0.1:${grpc.port}`, crash, abdicate }
   return started
 }
 

@@ -18,7 +18,7 @@ export interface FaultWorld {
   readonly ends: readonly string[]
   /** Short of patience: a master that was stopped keeps what it accepted. */
   readonly api: Api
-  /** The one that leads, by its host's name; with another term than `not`, when that is given. */
+  /** The one that leads, by its host's name; another one than `not`, when that is given. */
   leader(not?: string): Promise<string>
   signal(daemon: string, signal: NodeJS.Signals): void
   /** Drops all packets of a host to and from those; the returned function lets them pass again. */
