@@ -10,6 +10,17 @@ export interface GlobalOptions {
   readonly master?: string
 }
 
+const helpEnd = `
+Examples:
+  weft up -d                           a cluster on this machine
+  weft app init hello.yaml             an example of a service
+  weft app deploy hello.yaml           run it, and wait until it can be reached
+  weft task list                       where it runs
+  weft down
+
+Exit status: 0 done; 1 it failed; 2 wrong usage, or a file that can't be read as it should.
+Environment: WEFT_MASTER is as --master; WEFT_DEBUG=1 shows where an error comes from.`
+
 /** The `weft` command. */
 export function createProgram(): Command {
   const program = new Command('weft')
@@ -22,6 +33,7 @@ export function createProgram(): Command {
       'HTTP address of a master, several with commas, instead of a local cluster (or WEFT_MASTER)',
     )
     .showHelpAfterError('(weft --help tells the commands)')
+    .exitOverride() // commands that are added from here on throw too: main.ts chooses the exit status
   addClusterCommands(program)
   addServiceCommands(program)
   addJobCommands(program)
@@ -30,6 +42,12 @@ export function createProgram(): Command {
   addNetworkCommands(program)
   addPolicyCommands(program)
   addCniCommands(program)
+  program
+    .command('completion')
+    .description('a script by which a shell completes commands, options and names: source <(weft completion bash)')
+    .argument('<shell>', 'bash, zsh or fish')
+    .action(lazy(async () => (await import('./commands/completion.ts')).printCompletion))
+  program.addHelpText('after', helpEnd)
   return program
 }
 
@@ -230,7 +248,10 @@ function addNetworkCommands(program: Command): void {
   const node = program
     .command('node')
     .description('machines of the cluster: list, drain, deactivate, reactivate, gone, remove')
-  node.command('list').action(lazy(async () => (await import('./commands/views.ts')).listNodes))
+  node
+    .command('list')
+    .description('machines, and how far each is')
+    .action(lazy(async () => (await import('./commands/views.ts')).listNodes))
   node
     .command('remove')
     .description('forget a machine whose agent and node daemon have stopped for good; its subnets come back')
@@ -245,7 +266,10 @@ function addNetworkCommands(program: Command): void {
     .description('who leads, in which term, and who stands by')
     .action(lazy(async () => (await import('./commands/master.ts')).listMasters))
   const network = program.command('network').description('virtual networks: list, show, create, remove')
-  network.command('list').action(lazy(async () => (await import('./commands/network.ts')).listNetworks))
+  network
+    .command('list')
+    .description('all networks')
+    .action(lazy(async () => (await import('./commands/network.ts')).listNetworks))
   network
     .command('show')
     .description("used, free and resting addresses of each node's part")
@@ -327,13 +351,18 @@ function addPolicyCommands(program: Command): void {
     .option('--both', 'also the other way round', false)
     .option('--dry-run', 'only tell which flows, of those that the hosts track now, would change', false)
     .action(lazy(async () => (await load()).addPolicy))
-  policy.command('list').action(lazy(async () => (await load()).listPolicies))
+  policy
+    .command('list')
+    .description('all policies, in the order in which they are asked')
+    .action(lazy(async () => (await load()).listPolicies))
   policy
     .command('show')
+    .description('a policy as the API tells it')
     .argument('<name>')
     .action(lazy(async () => (await load()).showPolicy))
   policy
     .command('remove')
+    .description('remove a policy')
     .argument('<name>')
     .action(lazy(async () => (await load()).removePolicy))
   policy

@@ -48,7 +48,12 @@ export async function followDeployment(api: Api, id: string, options: OutputOpti
   process.once('SIGINT', onInterrupt)
   try {
     const progress = options.json ? {} : { progress: openDisplay(process.stderr, () => performance.now()) }
-    await waitForDeployment(api, id, { timeoutMs: seconds * 1000, ...progress })
+    const startMs = performance.now()
+    const { version, missing } = await waitForDeployment(api, id, { timeoutMs: seconds * 1000, ...progress })
+    if (options.json) return
+    const where = missing.length === 0 ? 'on every node' : `but not on ${missing.join(', ')}`
+    const took = ((performance.now() - startMs) / 1000).toFixed(1)
+    process.stderr.write(`named and balanced ${where} (version ${version}), ${took} s\n`)
   } finally {
     process.off('SIGINT', onInterrupt)
   }

@@ -2,11 +2,13 @@ import { AppError, errorMessage, hasCode } from '../../base/errors.ts'
 import { type Api, isRecord } from '../api.ts'
 import { type Ear, listenTo } from '../deploying/listen.ts'
 import {
+  type AppProgress,
   appProgress,
   type DeploymentProgress,
   formatReasons,
   isComplete,
   type NodeProgress,
+  podProgress,
   rowsOf,
 } from '../deploying/progress.ts'
 
@@ -26,18 +28,26 @@ const endingMs = 500
 /** Apps of one deployment that are looked at. */
 const maxApps = 20
 
+/** What every node has when a deployment is done; `missing`: nodes that lack it, because they are away. */
+export interface Reached {
+  readonly version: number
+  readonly missing: readonly string[]
+}
+
 /**
  * Resolves when the deployment is over and its last version has reached every node.
  * @throws ERR_CLI_DEPLOYMENT when it was given up, and with what waits for what when the time is over
  */
-export async function waitForDeployment(api: Api, id: string, options: WaitingOptions = {}): Promise<void> {
+export async function waitForDeployment(api: Api, id: string, options: WaitingOptions = {}): Promise<Reached> {
   const aborter = new AbortController()
   const endMs = performance.now() + (options.timeoutMs ?? defaultTimeoutMs)
   const ear = listenTo(api, id, { signal: aborter.signal })
   try {
     await ear.next(lookMs) // subscribed before the list is read, so that no end is missed
     await follow(api, { id, ear, endMs, progress: options.progress })
-    await api.get('/weft/v1/converge?timeoutMs=10000')
+    const answer = await api.get('/weft/v1/converge?timeoutMs=10000')
+    const { version, missing } = isRecord(answer) ? answer : {}
+    return { version: Number(version), missing: rowsOf(missing).map(({ node }) => String(node)) }
   } finally {
     aborter.abort()
   }
@@ -84,7 +94,7 @@ async function readDeployment(api: Api, id: string): Promise<Row | undefined> {
 /** Everything that is shown of a deployment that goes on. */
 async function readProgress(api: Api, id: string, deployment: Row): Promise<DeploymentProgress> {
   const ids = Array.isArray(deployment['affectedApps']) ? deployment['affectedApps'].map(String).slice(0, maxApps) : []
-  const apps = await Promise.all(ids.map(async (app) => appProgress(app, await readApp(api, app))))
+  const apps = await Promise.all(ids.map(async (app) => readApp(api, app)))
   const nodes = apps.some(isComplete) ? await readNodes(api) : undefined
   return {
     id,
@@ -95,9 +105,11 @@ async function readProgress(api: Api, id: string, deployment: Row): Promise<Depl
   }
 }
 
-async function readApp(api: Api, id: string): Promise<Row | undefined> {
+async function readApp(api: Api, id: string): Promise<AppProgress> {
   const { body } = await api.request('GET', `/v2/apps${id}?embed=app.tasks`)
-  return isRecord(body) && isRecord(body['app']) ? body['app'] : undefined
+  if (isRecord(body) && isRecord(body['app'])) return appProgress(id, body['app'])
+  const pod = await api.request('GET', `/v2/pods${id}::status`)
+  return pod.status === 200 && isRecord(pod.body) ? podProgress(id, pod.body) : appProgress(id, undefined)
 }
 
 /** How many nodes have the present version. */

@@ -56,6 +56,25 @@ export function appProgress(id: string, app: Row | undefined): AppProgress {
   }
 }
 
+/** A pod as `GET /v2/pods/ID::status` tells it. */
+export function podProgress(id: string, status: Row): AppProgress {
+  const spec = isRecord(status['spec']) ? status['spec'] : {}
+  const scaling = isRecord(spec['scaling']) ? spec['scaling'] : {}
+  const all = rowsOf(status['instances'])
+  const version = `/v2/pods${id}::versions/${String(spec['version'])}`
+  // An instance of a configuration that a mere scaling has kept names the version of that: nothing of it is old.
+  const newest = all.some(({ specReference }) => specReference === version)
+  const current = newest ? all.filter(({ specReference }) => specReference === version) : all
+  return {
+    id,
+    wanted: Number(scaling['instances'] ?? 0),
+    placed: current.length,
+    addressed: current.filter(({ networks }) => rowsOf(networks).length > 0).length,
+    healthy: current.filter((instance) => instance['status'] === 'STABLE').length,
+    old: all.length - current.length,
+  }
+}
+
 /** True when nothing of the app is missing or too much: what is left is that every node knows. */
 export function isComplete({ wanted, placed, healthy, old }: AppProgress): boolean {
   return placed === wanted && healthy === wanted && old === 0
