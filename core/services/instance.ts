@@ -43,6 +43,8 @@ export interface Instance {
   readonly phase: Phase
   /** Containers of a pod's instance, each a task of its own; absent: the instance is one task. */
   readonly members?: readonly Member[]
+  /** The reservation and volumes that it runs on; absent: none of its own. */
+  readonly claim?: TaskId
 }
 
 /** The ids of the tasks that an instance is made of. */

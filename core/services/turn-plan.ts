@@ -1,10 +1,12 @@
 import { type AgentId } from '../model/ids.ts'
+import { type Clock } from '../base/clock.ts'
 import { type AppRecord, presentRecord } from './app.ts'
 import { type Draft } from './draft.ts'
 import { type AppId } from './ids.ts'
 import { type Instance, isServing, stepInstance } from './instance.ts'
 import { type AppPlan, type PlanTimes, planApp } from './plan.ts'
 import { advanceDeployment, type FinishedDeployment, removeApp, type StepDone } from './turn-deployment.ts'
+import { relaunchAtMs, tendClaims } from './turn-claims.ts'
 import { type Memory } from './turn-observe.ts'
 
 /** What planning found, to be done when the turn's write is through. */
@@ -107,7 +109,7 @@ function planOne(memory: Memory, draft: Draft, { record, options }: OneApp): Pla
   const { runtimes, clock, log } = memory
   const { times, draining, convergedVersion } = options
   const { id } = record.definition
-  const { backoff } = runtimes.get(id)
+  const { backoff, waiting } = runtimes.get(id)
   const instances = draft.instancesOf(id).map((instance) => shown(memory, instance, options))
   const plan = planApp({ record, instances, backoff, nowMs: clock.monotonicMs(), times, draining, convergedVersion })
   for (const instance of plan.lost) {
@@ -116,12 +118,20 @@ function planOne(memory: Memory, draft: Draft, { record, options }: OneApp): Pla
   }
   for (const instance of plan.stops)
     draft.put({ kind: 'instance.put', instance: stepInstance(instance, { kind: 'stop' }) })
+  tendClaims(draft, record, { waitingSinceMs: waiting?.sinceMs, nowMs: clock.nowMs() })
   const settledIn = plan.settled ? (runtimes.get(id).settledIn ?? options.publish()) : undefined
-  runtimes.set(id, { wakeAtMs: plan.wakeAtMs, settledIn })
+  runtimes.set(id, { wakeAtMs: wakeOf(plan, relaunchAtMs(record.definition, waiting?.sinceMs), clock), settledIn })
   const isDone = settledIn !== undefined && settledIn <= convergedVersion
   noteUnconverged(memory, record, { plan, settledIn: isDone ? undefined : settledIn })
   const want = { count: plan.launches, configVersion: record.configVersion }
   return { plan, moreWaiting: runtimes.setWaiting(id, want, clock.nowMs()), isDone }
+}
+
+/** The app is looked at again when its plan says so, and when its volumes are not to be waited for any longer. */
+function wakeOf({ wakeAtMs }: AppPlan, relaunchMs: number | undefined, clock: Clock): number | undefined {
+  if (relaunchMs === undefined) return wakeAtMs
+  const inMs = Math.max(1_000, relaunchMs - clock.nowMs()) // when it is over: what is placed anew may wait for long
+  return Math.min(wakeAtMs ?? Infinity, clock.monotonicMs() + inMs)
 }
 
 /** Since which version the nodes are told that it serves: the deployment goes on when they know. */
