@@ -135,7 +135,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
   closers.push(() => master.close())
   const { context, driver } = master
   const services = await openServices({
-    ...{ driver, store, log, clock: systemClock, term: leadership.term },
+    ...{ driver, store, log, clock: systemClock, term: leadership.term, role: flags.serviceRole },
     cluster: {
       hostname: underlay,
       abdicate: () => end(),

@@ -2,6 +2,7 @@ import { type AgentId } from '../model/ids.ts'
 import { type AppRecord, wantedInstances } from './app.ts'
 import { type Backoff } from './backoff.ts'
 import { type Instance, isActive, isOccupying, isServing } from './instance.ts'
+import { isResident } from './residency.ts'
 import { isAwaited, unreachableTimes } from './unreachable.ts'
 
 /** What is to be done for one app now. */
@@ -100,7 +101,9 @@ function isCurrent({ record, draining }: Pick<PlanInput, 'record' | 'draining'>,
 function limits(record: AppRecord): { readonly minServing: number; readonly maxTotal: number } {
   const wanted = wantedInstances(record)
   const { minimumHealthCapacity, maximumOverCapacity } = record.definition.upgradeStrategy
-  const minServing = Math.ceil(wanted * minimumHealthCapacity)
+  const least = Math.ceil(wanted * minimumHealthCapacity)
+  // One that keeps its volume is stopped before it is started anew: one at a time at least, or nothing could be replaced.
+  const minServing = isResident(record.definition) ? Math.max(0, Math.min(least, wanted - 1)) : least
   return { minServing, maxTotal: Math.floor(wanted * (1 + maximumOverCapacity)) }
 }
 

@@ -23,7 +23,7 @@ import { frameworkKey } from './records.ts'
 import { makeRuntimes, type Runtimes } from './runtime.ts'
 import { type Memory, observeEvents, reconcileCalls } from './turn-observe.ts'
 import { nothingPlanned, type Planned, planApps } from './turn-plan.ts'
-import { declineAll, placeWaiting } from './turn-place.ts'
+import { declineAll, placeWaiting, wantedOffers } from './turn-place.ts'
 import { formatVersion } from './version.ts'
 import { type Draft, openDraft } from './draft.ts'
 import { type World, writeOf } from './world.ts'
@@ -206,8 +206,9 @@ export class Scheduler {
     let answers: readonly SchedulerCall[] = []
     try {
       const planned = this.#plan(draft, convergedVersion)
-      if (this.#phase === 'subscribed') answers = placeWaiting(memory, draft, this.#parts.newId)
-      this.#tune(planned)
+      const { newId } = this.#parts
+      if (this.#phase === 'subscribed') answers = placeWaiting(memory, draft, { newId, frameworkId: this.frameworkId })
+      this.#tune(planned, draft)
       await this.#write(draft)
       this.#act(draft, { planned, answers })
     } catch (error) {
@@ -239,7 +240,8 @@ export class Scheduler {
     const { networkNames, vipProblem, newId } = this.#parts
     try {
       const { vipConflict, pathConflict } = world
-      const check = { networkNames: networkNames(), vipProblem, vipConflict, pathConflict }
+      const role = this.#parts.framework.roles[0] ?? '*'
+      const check = { networkNames: networkNames(), vipProblem, vipConflict, pathConflict, role }
       const { apps, written } = pending.run({ draft, check, nowMs: clock.nowMs(), deploymentId: newId() })
       for (const id of apps) touched.add(id)
       return { draft, written, pending }
@@ -262,10 +264,10 @@ export class Scheduler {
   }
 
   /** Before the write, as it changes nothing that is kept: the offers can come while the disk works. */
-  #tune({ moreWaiting }: Planned): void {
+  #tune({ moreWaiting }: Planned, draft: Draft): void {
     if (this.#phase !== 'subscribed') return
-    const waiting = this.#memory.runtimes.waiting().length > 0
-    if (waiting && moreWaiting) this.#call([{ kind: 'revive' }])
+    const { waiting, moreLeaving } = wantedOffers(this.#memory, draft)
+    if (waiting && (moreWaiting || moreLeaving)) this.#call([{ kind: 'revive' }])
     else if (!waiting && this.#offersWanted) this.#call([{ kind: 'suppress' }])
     this.#offersWanted = waiting
   }

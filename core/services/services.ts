@@ -18,8 +18,10 @@ import {
   frameworkKey,
   isAppKey,
   isGroupKey,
+  isClaimKey,
   isInstanceKey,
   parseAppRecord,
+  parseClaim,
   parseGroupRecord,
   parseInstance,
   storePrefix,
@@ -64,6 +66,8 @@ export interface ServicesOptions {
   /** A random UUID each time; given by tests that need to know it. */
   readonly newId?: () => string
   readonly times?: PlanTimes
+  /** What the framework is offered in, and reserves for; absent: `*`, for which nothing can be reserved. */
+  readonly role?: string
 }
 
 /** What the HTTP API is made of. */
@@ -108,7 +112,7 @@ export async function openServices(options: ServicesOptions): Promise<Services> 
     ...(frameworkId === undefined ? {} : { id: frameworkId }),
     name: 'marathon',
     user: 'root',
-    roles: ['*'],
+    roles: [options.role ?? '*'],
     failoverTimeoutMs,
     capabilities: ['PARTITION_AWARE', 'TASK_KILLING_STATE'],
     hostname: cluster.hostname,
@@ -153,6 +157,7 @@ async function load({ store, clock }: ServicesOptions, world: World): Promise<Fr
   for (const [key, { value }] of stored) {
     if (isAppKey(key)) world.apply({ kind: 'app.put', record: parseAppRecord(key, value) })
     else if (isGroupKey(key)) world.apply({ kind: 'group.put', record: parseGroupRecord(key, value) })
+    else if (isClaimKey(key)) world.apply({ kind: 'claim.put', claim: parseClaim(key, value) })
     else if (isInstanceKey(key)) world.apply({ kind: 'instance.put', instance: parseInstance(key, value, nowMs) })
   }
   const framework = stored.get(frameworkKey)
