@@ -99,6 +99,9 @@ function applyStatus(run: Run, event: RunEvent & { readonly kind: 'status' }): R
   if (status.state === 'TASK_DROPPED' && run.goal === 'run') {
     return { ...withoutTask(run), retryAtMs: nowMs + firstRetryMs }
   }
+  // The leader that wrote it ended before it launched it: the agent is there, and never heard of it.
+  const wasLost = status.state === 'TASK_GONE' && status.reason === 'REASON_RECONCILIATION'
+  if (wasLost && run.goal === 'run' && task.startedAtMs === undefined) return withoutTask(run)
   if (isTerminal(status.state)) return failed(run, failureText(status), event)
   if (status.state === 'TASK_UNKNOWN' && run.goal === 'stop') return failed(run, 'its task is gone', event)
   return withState(run, task, status)

@@ -303,8 +303,12 @@ const longestTimerMs = 86_400_000
 
 /** Calls that ask the master for the state of every task, and for tasks that are not known here. */
 function reconcileCalls(world: World): readonly SchedulerCall[] {
-  const taskIds = [...world.runs()].flatMap(({ task }) => task?.id ?? [])
-  const known: readonly SchedulerCall[] = taskIds.length === 0 ? [] : [{ kind: 'reconcile', taskIds }]
+  // With its agent, so that the master need not wait for all others to say what became of a task that was never launched.
+  const agentOf = new Map(
+    [...world.runs()].flatMap(({ task }) => (task === undefined ? [] : [[task.id, task.agentId]])),
+  )
+  const taskIds = [...agentOf.keys()]
+  const known: readonly SchedulerCall[] = taskIds.length === 0 ? [] : [{ kind: 'reconcile', taskIds, agentOf }]
   return [...known, { kind: 'reconcile', taskIds: [] }]
 }
 

@@ -113,7 +113,9 @@ function applyObserved(memory: Memory, observed: Observed, status: TaskStatus): 
 }
 
 /** What a node had that is gone for good is gone with it. */
-function dropClaim(memory: Memory, { appId, claim: id }: Instance, { state }: TaskStatus): void {
+function dropClaim(memory: Memory, { appId, claim: id }: Instance, { state, reason }: TaskStatus): void {
+  // The agent is there, and never heard of the task: what is reserved on it stays.
+  if (state === 'TASK_GONE' && reason === 'REASON_RECONCILIATION') return
   if (id === undefined || (state !== 'TASK_GONE' && state !== 'TASK_GONE_BY_OPERATOR')) return
   const claim = memory.world.claimsOf(appId).find((one) => one.id === id)
   if (claim !== undefined) change(memory, { kind: 'claim.remove', claim })
@@ -145,11 +147,15 @@ function ranMs({ phase }: Instance, nowMs: number): number {
   return phase.kind === 'running' ? nowMs - phase.sinceMs : 0
 }
 
-/** Calls that ask the master for the state of every instance, and for tasks that are not known here. */
+/**
+ * Calls that ask the master for the state of every instance, and for tasks that are not known here. Agents are named: so a
+ * task that an earlier leader wrote down and never launched is told to be gone as soon as its agent is there.
+ */
 export function reconcileCalls(world: World): readonly SchedulerCall[] {
-  const taskIds: TaskId[] = []
+  const agentOf = new Map<TaskId, AgentId>()
   for (const { definition } of world.apps())
-    for (const one of world.instancesOf(definition.id)) taskIds.push(...tasksOf(one))
-  const known: readonly SchedulerCall[] = taskIds.length === 0 ? [] : [{ kind: 'reconcile', taskIds }]
+    for (const one of world.instancesOf(definition.id)) for (const id of tasksOf(one)) agentOf.set(id, one.agentId)
+  const taskIds = [...agentOf.keys()]
+  const known: readonly SchedulerCall[] = taskIds.length === 0 ? [] : [{ kind: 'reconcile', taskIds, agentOf }]
   return [...known, { kind: 'reconcile', taskIds: [] }]
 }

@@ -210,7 +210,7 @@ class Cluster implements FakeCluster {
         this.#kill(call.taskId)
         return
       case 'reconcile':
-        this.#reconcile(call.taskIds)
+        this.#reconcile(call)
         return
     }
   }
@@ -254,21 +254,28 @@ class Cluster implements FakeCluster {
     else if (this.#killing === 'at-once') this.update(id, 'TASK_KILLED')
   }
 
-  #reconcile(ids: readonly TaskId[]): void {
+  #reconcile({ taskIds: ids, agentOf }: SchedulerCall & { readonly kind: 'reconcile' }): void {
     const asked = ids.length > 0 ? ids : this.alive().map(({ info }) => info.taskId)
     for (const id of asked) {
       const task = this.tasks.get(id)
-      if (task === undefined) this.#tellUnknown(id)
+      if (task === undefined) this.#tellUnknown(id, agentOf?.get(id))
       else this.update(id, task.state, { reason: 'REASON_RECONCILIATION' })
     }
   }
 
-  #tellUnknown(taskId: TaskId): void {
+  /** An agent that the framework names is there, and does not have it. */
+  #tellUnknown(taskId: TaskId, agentId?: AgentId): void {
     const timestampMs = this.#clock.nowMs()
-    this.send({
-      kind: 'update',
-      status: { taskId, state: 'TASK_UNKNOWN', source: 'MASTER', timestampMs, networks: [] },
-    })
+    const state = agentId === undefined ? 'TASK_UNKNOWN' : 'TASK_GONE'
+    const status = {
+      taskId,
+      state,
+      reason: 'REASON_RECONCILIATION',
+      source: 'MASTER',
+      timestampMs,
+      networks: [],
+    } as const
+    this.send({ kind: 'update', status, ...(agentId && { agentId }) })
   }
 }
 

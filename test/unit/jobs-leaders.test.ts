@@ -69,10 +69,8 @@ t.test('a leader ends between writing and acting', async (t) => {
   first.store.write = write
   t.equal(first.cluster.tasks.size, 0)
   const second = await succeed(t, first, 2)
-  await second.pass(60_000, 10_000)
-  t.equal(second.cluster.tasks.size, 0, 'its agent may be on its way back')
-  await second.pass(40_000, 10_000)
-  t.equal(second.cluster.tasks.size, 1, 'nobody knows it: it is launched after all')
+  await second.pass(2_000)
+  t.equal(second.cluster.tasks.size, 1, 'its agent is there without it: it is launched after all')
   const { body } = await second.send('GET', `/v1/jobs/${summary.id}?embed=activeRuns`)
   t.match(body, { activeRuns: [{ status: 'ACTIVE' }] }, 'and that was no failure')
 })
