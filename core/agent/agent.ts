@@ -6,6 +6,9 @@ import { type TaskInfo, type TaskState } from '../model/task.ts'
 import { openJournal, readJournal } from './checkpoint.ts'
 import { newContainerId } from './container-id.ts'
 import { type ContainerExit, type Containerizer } from './containerizer/containerizer.ts'
+import { CustomExecutors } from './executors/customs.ts'
+import { CustomTask } from './executors/custom-task.ts'
+import { defaultPatience, type ExecutorEndpoint, type ExecutorPatience } from './executors/custom-env.ts'
 import { Executors } from './executors/executors.ts'
 import { type ExecutorOpening } from './executors/home.ts'
 import { foldExecutor, type ExecutorEvent } from './executors/record.ts'
@@ -32,6 +35,10 @@ export interface AgentOptions
   /** Called once; ends of containers are told to `onExit`. */
   readonly openContainerizer: (onExit: (exit: ContainerExit) => void) => Containerizer
   readonly node: Pick<Registration, 'nodeName' | 'resources' | 'reserved' | 'attributes' | 'httpPort'>
+  /** Where custom executors reach this agent. */
+  readonly endpoint?: ExecutorEndpoint
+  /** How long they may take to subscribe; absent: as long as in Mesos. */
+  readonly patience?: ExecutorPatience
   /** Absent: masters may reserve nothing here. */
   readonly reservations?: ReservationFile
   /** Of the machine's present run: /proc/sys/kernel/random/boot_id. */
@@ -43,8 +50,10 @@ export class Agent {
   readonly #options: AgentOptions
   readonly #containerizer: Containerizer
   readonly #updates: UpdateSender
-  readonly #tasks = new Map<TaskId, AgentTaskRunner>()
+  readonly #tasks = new Map<TaskId, AgentTaskRunner | CustomTask>()
   readonly #executors: Executors
+  /** Serves the executor API. */
+  readonly customs: CustomExecutors
   readonly #ends = new Map<TaskState, number>()
   readonly #dependencies: TaskDependencies
   #closed = false
@@ -66,7 +75,12 @@ export class Agent {
       onEnded: (record, state) => this.#endGroup(record, state),
       onForgettable: (record) => this.#forget(record),
     }
-    this.#executors = new Executors({ ...this.#dependencies, paths, bootId: options.bootId })
+    const homes = { ...this.#dependencies, paths, bootId: options.bootId }
+    this.#executors = new Executors(homes)
+    const { nodeName: hostname, httpPort: port } = options.node
+    const { endpoint = {}, patience = defaultPatience } = options
+    const facts = () => ({ ...withAgentId(identity), hostname, ...(port === undefined ? {} : { port }) })
+    this.customs = new CustomExecutors({ ...homes, facts, endpoint, patience })
   }
 
   /** Takes over what an earlier agent left. Call it once, before anything else. */
@@ -79,14 +93,23 @@ export class Agent {
     this.#executors.recover(executors.filter((opening) => opening !== undefined))
     const found = await Promise.all(ids.filter((id) => !isExecutor(id)).map((id) => this.#read(id)))
     const openings = found.filter((opening) => opening !== undefined)
-    const findings = await this.#containerizer.recover(openings.map(({ record }) => record.containerId))
+    const own = openings.filter(({ record }) => !isCustom(record))
+    const homes = this.#executors.custom()
+    const containers = [...own, ...homes].map(({ record }) => record.containerId)
+    const findings = await this.#containerizer.recover(containers)
+    for (const home of homes) this.customs.of(home)
     const tasks = openings.map((opening) => this.#open(opening))
     this.#executors.closeEmpty()
     for (const task of tasks) {
       const { record } = task
+      if (task instanceof CustomTask) {
+        void task.resume()
+        continue
+      }
       const finding = findings.get(record.containerId) ?? { kind: 'absent' }
       void task.resume(recoverTask(record, finding, bootId))
     }
+    this.customs.resume(findings, bootId)
     this.#sweepSandboxes()
     if (openings.length > 0) log.info({ tasks: openings.length }, 'tasks of an earlier agent taken over')
   }
@@ -130,6 +153,12 @@ export class Agent {
       case 'acknowledge':
         this.#tasks.get(command.taskId)?.acknowledge(command.uuid)
         break
+      case 'executor-message':
+        this.customs.message(command.frameworkId, command.executorId, command.data)
+        break
+      case 'shutdown-executor':
+        this.#shutdown(command)
+        break
       case 'reservations':
         this.#reserve(command)
         break
@@ -146,6 +175,7 @@ export class Agent {
     this.#closed = true
     this.#updates.close()
     await Promise.allSettled([...this.#tasks.values()].map((task) => task.close()))
+    this.customs.close()
     await this.#executors.close()
   }
 
@@ -170,6 +200,7 @@ export class Agent {
       log.error({ agentId, error: errorMessage(error) }, 'can not keep the agent id')
     }
     this.#updates.resendAll()
+    this.customs.resend()
   }
 
   #launch(order: Extract<AgentCommand, { readonly kind: 'launch' }>, unit: LaunchUnit): void {
@@ -187,8 +218,11 @@ export class Agent {
         unit.map(({ taskId }) => taskId),
       )
     const tasks = unit.map((task) => this.#open(this.#accept(frameworkId, task, home?.record.containerId)))
-    const together = tasks.length > 1 ? openTogether(tasks.length) : undefined
-    for (const task of tasks) void task.launch(together)
+    const own = tasks.filter((task) => task instanceof AgentTaskRunner)
+    const together = own.length > 1 ? openTogether(own.length) : undefined
+    for (const task of own) void task.launch(together)
+    const custom = tasks.filter((task) => task instanceof CustomTask)
+    if (home !== undefined && custom.length > 0) void this.customs.of(home).launch(custom)
   }
 
   #accept(frameworkId: FrameworkId, info: TaskInfo, executor?: string): TaskOpening {
@@ -206,12 +240,14 @@ export class Agent {
   }
 
   /** A task that may have something to undo holds its executor. */
-  #open(opening: TaskOpening): AgentTaskRunner {
+  #open(opening: TaskOpening): AgentTaskRunner | CustomTask {
     const { record } = opening
     const { taskId } = record.info
     const home = record.executor === undefined ? undefined : this.#executors.get(record.executor)
     if (!record.cleaned) home?.enter(taskId)
-    const task = new AgentTaskRunner(opening, this.#dependencies, home)
+    const task = isCustom(record)
+      ? new CustomTask(opening, this.#dependencies, home && this.customs.of(home))
+      : new AgentTaskRunner(opening, this.#dependencies, home)
     this.#tasks.set(taskId, task)
     return task
   }
@@ -219,7 +255,7 @@ export class Agent {
   /** By default a group ends when one of its tasks fails. Source: mesos, src/launcher/default_executor.cpp. */
   #endGroup({ info, frameworkId }: TaskRecord, state: TaskState): void {
     this.#ends.set(state, (this.#ends.get(state) ?? 0) + 1)
-    if (state === 'TASK_FINISHED') return
+    if (state === 'TASK_FINISHED' || info.executor?.kind === 'custom') return
     const message = `task ${info.taskId} of its group ended: ${state}`
     for (const task of this.#tasks.values()) {
       const { record } = task
@@ -260,10 +296,21 @@ export class Agent {
     task?.kill({ kind: 'asked' }, graceMs === 0 ? task.record.info.killGraceMs : graceMs)
   }
 
+  /** An executor is asked to end with its tasks; the default one has nothing but them. */
+  #shutdown({ frameworkId, executorId }: Extract<AgentCommand, { readonly kind: 'shutdown-executor' }>): void {
+    this.customs.shutdown(frameworkId, executorId)
+    for (const task of this.#tasks.values()) {
+      const { executor, killGraceMs } = task.record.info
+      if (task.record.frameworkId !== frameworkId || executor?.kind !== 'default') continue
+      if (executorId === undefined || executor.id === executorId) task.kill({ kind: 'asked' }, killGraceMs)
+    }
+  }
+
   #exited(exit: ContainerExit): void {
     if (this.#closed) return
+    this.customs.exited(exit)
     for (const task of this.#tasks.values()) {
-      if (task.record.containerId === exit.containerId) void task.exited(exit)
+      if (task instanceof AgentTaskRunner && task.record.containerId === exit.containerId) void task.exited(exit)
     }
   }
 
@@ -292,4 +339,14 @@ export class Agent {
     const { root } = containerPaths(this.#options.paths, containerId)
     void task.close().finally(() => rmSync(root, { recursive: true, force: true }))
   }
+}
+
+/** Its executor is a program of its framework. */
+function isCustom({ info }: TaskRecord): boolean {
+  return info.executor?.kind === 'custom'
+}
+
+function withAgentId(identity: IdentityFile) {
+  const { agentId } = identity.current()
+  return agentId === undefined ? {} : { agentId }
 }

@@ -7,16 +7,22 @@ export type LaunchUnit = readonly [TaskInfo, ...TaskInfo[]]
 
 /** The launches of one order, those of a group together, in the order of their first tasks. */
 export function launchUnits(tasks: readonly TaskInfo[]): readonly LaunchUnit[] {
-  const units: [TaskInfo, ...TaskInfo[]][] = []
-  const byGroup = new Map<string, TaskInfo[]>()
-  for (const info of tasks) {
+  return groupUnits(tasks, (info) => info)
+}
+
+/** Things that stand for tasks, those of a group together, in the order of their first ones. */
+export function groupUnits<T>(things: readonly T[], infoOf: (thing: T) => TaskInfo): readonly (readonly [T, ...T[]])[] {
+  const units: [T, ...T[]][] = []
+  const byGroup = new Map<string, T[]>()
+  for (const thing of things) {
+    const info = infoOf(thing)
     const key = info.groupId === undefined ? undefined : `${info.executor?.id ?? ''} ${info.groupId}`
     const known = key === undefined ? undefined : byGroup.get(key)
     if (known !== undefined) {
-      known.push(info)
+      known.push(thing)
       continue
     }
-    const unit: [TaskInfo, ...TaskInfo[]] = [info]
+    const unit: [T, ...T[]] = [thing]
     units.push(unit)
     if (key !== undefined) byGroup.set(key, unit)
   }

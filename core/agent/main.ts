@@ -2,7 +2,8 @@
  * `weft agent`: runs tasks of one node. It belongs into the node's network namespace. SIGTERM ends it within a second and
  * disturbs no task: the next start takes them over.
  */
-import { mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { pluginRunner } from '../../cni-plugins/cni/runner.ts'
 import { createNetns, deleteNetns, isNetns, pinNetns } from '../../networking/netns.ts'
 import { type AgentSession, openAgentSession } from '../api/session.ts'
@@ -18,6 +19,8 @@ import { routeContainers } from './containerizer/route.ts'
 import { openProvisions } from './containerizer/open-provisions.ts'
 import { openDockerContainerizer } from './docker/docker.ts'
 import { isDocker } from './docker/mark.ts'
+import { formatEndpoint, socketName } from './executors/custom-env.ts'
+import { isExecutorRequest, serveExecutors } from './http/executor-api.ts'
 import { openSandboxFiles } from './http/sandbox-files.ts'
 import { type AgentHttp, openAgentHttp } from './http/server.ts'
 import { servePages } from './http/pages.ts'
@@ -25,17 +28,38 @@ import { openIdentity } from './identity.ts'
 import { type MasterSession } from './messages.ts'
 import { openContainerNetwork } from './network.ts'
 import { type AgentFlags, parseAgentFlags } from './options.ts'
-import { agentPaths } from './paths.ts'
+import { type AgentPaths, agentPaths } from './paths.ts'
 import { openReservations } from './reservations.ts'
+
+/** Its real path. */
+function prepareStateDir({ stateDir }: AgentFlags): string {
+  mkdirSync(stateDir, { recursive: true, mode: 0o711 })
+  return realpathSync(stateDir)
+}
+
+/** For executors on networks of their own, from which the node may not be reached; every user may connect. */
+async function openExecutorSocket({ executorApi }: AgentPaths, log: Logger): Promise<AgentHttp | undefined> {
+  const path = join(executorApi, socketName)
+  mkdirSync(executorApi, { recursive: true, mode: 0o755 })
+  rmSync(path, { force: true })
+  try {
+    const opened = await openAgentHttp({ path })
+    chmodSync(path, 0o666)
+    return opened
+  } catch (error) {
+    log.warn({ error: errorMessage(error) }, 'no socket for executors: they must use the HTTP address')
+    return undefined
+  }
+}
 
 interface Surroundings {
   readonly log: Logger
   readonly signal: AbortSignal
   readonly http: AgentHttp
+  readonly socket?: AgentHttp
 }
 
-async function openAgent(flags: AgentFlags, session: MasterSession, { http, ...at }: Surroundings) {
-  mkdirSync(flags.stateDir, { recursive: true, mode: 0o711 })
+async function openAgent(flags: AgentFlags, session: MasterSession, { http, socket, ...at }: Surroundings) {
   const paths = agentPaths(realpathSync(flags.stateDir))
   const host = prepareHostView(paths.rootfs, [paths.root, ...flags.hidden])
   const cgroups = openCgroups(cgroupParent(flags.nodeName, paths.root))
@@ -56,6 +80,11 @@ async function openAgent(flags: AgentFlags, session: MasterSession, { http, ...a
       httpPort: http.port,
     },
     underlay: flags.underlay,
+    patience: flags.patience,
+    endpoint: {
+      tcp: formatEndpoint(flags.underlay, http.port),
+      ...(socket && { socketDir: paths.executorApi }),
+    },
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     ...(flags.dns.length === 0 ? {} : { hostDns: { nameservers: flags.dns, search: [], options: [] } }),
     network: openContainerNetwork({
@@ -82,13 +111,18 @@ async function main(): Promise<void> {
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => ending.abort())
   let live: AgentSession | undefined
   const http = await openAgentHttp({ host: flags.underlay, port: flags.httpPort })
+  const stateDir = prepareStateDir(flags)
+  const paths = agentPaths(stateDir)
+  const socket = await openExecutorSocket(paths, log)
   const agent = await openAgent(
     flags,
     { send: (report) => live?.send(report) ?? false },
-    { log, signal: ending.signal, http },
+    { log, signal: ending.signal, http, ...(socket && { socket }) },
   )
-  const files = openSandboxFiles(agentPaths(realpathSync(flags.stateDir)).sandboxes)
-  http.serve(servePages({ files, view: () => agent.view() }))
+  const pages = servePages({ files: openSandboxFiles(paths.sandboxes), view: () => agent.view() })
+  const executors = serveExecutors({ executors: () => agent.customs, clock: systemClock })
+  http.serve((request, response) => (isExecutorRequest(request) ? executors : pages)(request, response))
+  socket?.serve(executors)
   live = openAgentSession({
     masters: flags.masters,
     register: () => agent.registration(),
@@ -97,7 +131,7 @@ async function main(): Promise<void> {
     log,
   })
   await live.closed
-  await http.close()
+  await Promise.all([http.close(), socket?.close()])
   await agent.close()
   log.info({}, 'agent ended; its tasks go on')
 }

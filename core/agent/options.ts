@@ -6,6 +6,7 @@ import { type NodeName, parseNodeName } from '../model/ids.ts'
 import { parseRole } from '../model/role.ts'
 import { type ProvisionFlags } from './containerizer/open-provisions.ts'
 import { type HostVolumeRoot } from './containerizer/volumes.ts'
+import { defaultPatience, type ExecutorPatience } from './executors/custom-env.ts'
 import { type OwnResources, pairs, parseOwnResources } from './resource-flags.ts'
 
 /** What an agent is started with. */
@@ -26,6 +27,8 @@ export interface AgentFlags extends OwnResources, ProvisionFlags {
   readonly httpPort: number
   /** Socket of the Docker Engine; nothing need be there until a task asks for it. */
   readonly dockerSocket: string
+  /** How long custom executors may take to subscribe. */
+  readonly patience: ExecutorPatience
   readonly logLevel: LogLevel
 }
 
@@ -61,6 +64,7 @@ export function parseAgentFlags(argv: readonly string[]): AgentFlags {
     imageDiskMb: parseOption('image-disk-mb', values['image-disk-mb'] ?? '20480', parseMegabytes),
     httpPort: parseOption('http-port', values['http-port'] ?? defaultHttpPort, parsePort),
     dockerSocket: parseDockerHost(values['docker-host'] ?? defaultDockerHost),
+    patience: parsePatience(values),
     logLevel: parseLogLevel(values['log-level'] ?? 'info'),
   }
 }
@@ -90,6 +94,8 @@ function readFlags(argv: readonly string[]) {
       'image-disk-mb': text,
       'http-port': text,
       'docker-host': text,
+      'executor-registration-timeout': text,
+      'executor-reregistration-timeout': text,
       'log-level': text,
     } as const
     return parseArgs({ args: [...argv], options, strict: true, allowPositionals: false }).values
@@ -109,6 +115,20 @@ function parseOption<T>(name: string, text: string, parse: (text: string) => T):
 function absolute(name: string, path: string): string {
   if (path.startsWith('/')) return path.length > 1 ? path.replace(/\/+$/, '') : path
   throw new AppError('ERR_AGENT_OPTION', `--${name} "${path}" must be an absolute path`)
+}
+
+function parsePatience(values: ReturnType<typeof readFlags>): ExecutorPatience {
+  const read = (name: 'executor-registration-timeout' | 'executor-reregistration-timeout', otherwiseMs: number) =>
+    parseOption(name, values[name] ?? `${otherwiseMs / 1000}`, parseSeconds) * 1000
+  return {
+    registrationMs: read('executor-registration-timeout', defaultPatience.registrationMs),
+    reregistrationMs: read('executor-reregistration-timeout', defaultPatience.reregistrationMs),
+  }
+}
+
+function parseSeconds(text: string): number {
+  if (/^\d{1,4}$/.test(text) && Number(text) > 0) return Number(text)
+  throw new AppError('ERR_AGENT_OPTION', `"${text}" must be seconds, 1 to 9999`)
 }
 
 function parsePort(text: string): number {

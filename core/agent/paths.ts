@@ -13,6 +13,8 @@ export interface AgentPaths {
   readonly events: string
   /** State of the OCI runtime. */
   readonly runtime: string
+  /** The folder with the socket of the executor API, which containers of custom executors see. */
+  readonly executorApi: string
   /** Pinned network namespaces, named by container id. */
   readonly netns: string
   /** Working directories with `stdout` and `stderr`; they outlive their tasks. */
@@ -63,6 +65,7 @@ export function agentPaths(stateDir: string): AgentPaths {
     rootfs: join(stateDir, 'rootfs'),
     events: join(stateDir, 'events'),
     runtime: join(stateDir, 'runtime'),
+    executorApi: join(stateDir, 'executor-api'),
     netns: join(stateDir, 'netns'),
     sandboxes: join(stateDir, 'sandboxes'),
     reservations: join(stateDir, 'reservations'),

@@ -17,6 +17,9 @@ export type KillCause =
   | { readonly kind: 'unhealthy' | 'group'; readonly message: string }
   | { readonly kind: 'limit'; readonly reason: string; readonly message: string }
 
+/** More than any executor leaves unacknowledged. */
+const keepTold = 256
+
 /** A step of a task's life as its journal keeps it. What a task is now is the fold of its events. */
 export type TaskEvent =
   | {
@@ -65,6 +68,8 @@ export interface TaskRecord {
   /** In order; the first is the one outstanding. */
   readonly unacknowledged: readonly TaskStatus[]
   readonly healthy?: boolean
+  /** Uuids of the latest statuses that its custom executor told: told again they count once. */
+  readonly told?: readonly string[]
   /** Container, namespace, addresses and cgroup are gone. */
   readonly cleaned: boolean
 }
@@ -86,7 +91,12 @@ export function stepRecord(record: TaskRecord | undefined, event: TaskEvent): Ta
     case 'killing':
       return { ...record, killing: { cause: event.cause, graceMs: event.graceMs } }
     case 'status':
-      return { ...record, latest: event.status, unacknowledged: [...record.unacknowledged, event.status] }
+      return {
+        ...record,
+        ...toldBy(record, event.status),
+        latest: event.status,
+        unacknowledged: [...record.unacknowledged, event.status],
+      }
     case 'health':
       return { ...record, healthy: event.healthy }
     case 'acknowledged':
@@ -94,6 +104,10 @@ export function stepRecord(record: TaskRecord | undefined, event: TaskEvent): Ta
     case 'cleaned':
       return { ...record, cleaned: true }
   }
+}
+
+function toldBy({ told = [] }: TaskRecord, { source, uuid }: TaskStatus): Pick<TaskRecord, 'told'> {
+  return source === 'EXECUTOR' && uuid !== undefined ? { told: [...told, uuid].slice(-keepTold) } : {}
 }
 
 /** What a whole journal amounts to. */

@@ -47,7 +47,8 @@ function afterReboot(finding: ContainerFinding): Recovery {
   return { kind: 'abandon', end: rebooted }
 }
 
-const interrupted: TaskEnd = {
+/** The agent died before the task was announced. */
+export const interrupted: TaskEnd = {
   state: 'TASK_LOST',
   reason: 'REASON_AGENT_RESTARTED',
   message: 'the agent was restarted while it launched the task',
@@ -59,7 +60,8 @@ const vanished: TaskEnd = {
   message: 'the container vanished while no agent was there',
 }
 
-const rebooted: TaskEnd = {
+/** No container outlives the machine's run. */
+export const rebooted: TaskEnd = {
   state: 'TASK_FAILED',
   reason: 'REASON_EXECUTOR_TERMINATED',
   message: 'the machine was restarted',

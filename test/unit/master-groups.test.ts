@@ -87,7 +87,7 @@ const cases: readonly { name: string; change: Partial<TaskInfo>; text: RegExp }[
     text: /more than the offers/,
   },
   { name: 'networks of a task', change: { networks: executor.networks }, text: /give none to task/ },
-  { name: 'no group', change: { executor: { ...executor, kind: 'custom' } }, text: /custom executors/ },
+  { name: 'no command', change: { executor: { ...executor, kind: 'custom' } }, text: /custom executor needs one/ },
   {
     name: 'no such network',
     change: {

@@ -40,7 +40,7 @@ export function writeBundle(
     netns: network.kind === 'host' ? '/proc/self/ns/net' : network.netns,
     ...(address === undefined ? {} : { address }),
     files: image === undefined ? writeNetworkFiles(own, name, network) : writeImageFiles(own, name, network),
-    volumes: prepareVolumes({ ...options, hidden }, request, user),
+    volumes: [...prepareVolumes({ ...options, hidden }, request, user), ...(request.extra?.binds ?? [])],
   })
   writeFileSync(own.spec, JSON.stringify(spec), { mode: 0o600 })
   if (image !== undefined) writeRootfs(own, image.ready.rootfs)

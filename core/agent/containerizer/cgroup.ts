@@ -18,6 +18,8 @@ export interface Cgroups {
   sawOutOfMemory(containerId: string): boolean
   /** Sets the hard limit of CPU time, where there is such a controller. */
   limitCpu(containerId: string, quotaUs: number): void
+  /** Raises the limit of memory, where there is such a controller; never lowers it. */
+  raiseMemory(containerId: string, bytes: number): void
   /** Kills what is left inside, then removes the container's groups. */
   remove(containerId: string): Promise<void>
   /** Removes the agent's own group if nothing is below it. */
@@ -47,6 +49,9 @@ export function openCgroups(parent: string): Cgroups {
     sawOutOfMemory: (containerId) => dirs(pathOf(containerId)).some(countsOutOfMemory),
     limitCpu: (containerId, quotaUs) => {
       for (const dir of dirs(pathOf(containerId))) writeQuota(dir, quotaUs)
+    },
+    raiseMemory: (containerId, bytes) => {
+      for (const dir of dirs(pathOf(containerId))) writeMemory(dir, bytes)
     },
     remove: async (containerId) => {
       await Promise.all(dirs(pathOf(containerId)).map(removeTree))
@@ -98,6 +103,14 @@ function writeQuota(dir: string, quotaUs: number): void {
     writeFileSync(join(dir, 'cpu.cfs_quota_us'), `${quotaUs}`)
   } else if (existsSync(join(dir, 'cpu.max'))) {
     writeFileSync(join(dir, 'cpu.max'), `${quotaUs} ${cpuPeriodUs}`)
+  }
+}
+
+/** Version 2 tells "max" where there is no limit. Source: cgroup-v1/memory.rst, cgroup-v2.rst. */
+function writeMemory(dir: string, bytes: number): void {
+  for (const name of ['memory.limit_in_bytes', 'memory.max']) {
+    const limit = Number.parseInt(readIfThere(join(dir, name)), 10)
+    if (limit < bytes) writeFileSync(join(dir, name), `${bytes}`)
   }
 }
 

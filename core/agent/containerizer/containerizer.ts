@@ -1,7 +1,16 @@
 import { type CniDns } from '../../../cni-plugins/cni/result.ts'
 import { type Ip } from '../../base/ip.ts'
 import { type AgentId, type FrameworkId } from '../../model/ids.ts'
+import { type Resources } from '../../model/resources.ts'
 import { type TaskInfo } from '../../model/task.ts'
+import { type VolumeBind } from './spec.ts'
+
+/** What only the agent can give. */
+export interface ContainerExtra {
+  /** Wins over what the task says. */
+  readonly env: Readonly<Record<string, string>>
+  readonly binds: readonly VolumeBind[]
+}
 
 /** What a container is made of. */
 export interface ContainerRequest {
@@ -9,6 +18,8 @@ export interface ContainerRequest {
   readonly frameworkId: FrameworkId
   readonly agentId?: AgentId
   readonly info: TaskInfo
+  /** Of a custom executor: how it finds its agent. */
+  readonly extra?: ContainerExtra
   /** Directory of the agent's machine that all tasks of its executor share. */
   readonly sharedSandbox?: string
   /** `host`: the agent's own namespace. */
@@ -65,6 +76,8 @@ export interface Containerizer {
   recover(containerIds: readonly string[]): Promise<ReadonlyMap<string, ContainerFinding>>
   /** Runs a command inside. @returns its exit status @throws AbortError after killing it */
   exec(containerId: string, argv: readonly string[], options: { readonly signal: AbortSignal }): Promise<number>
+  /** Gives it this much from now on: memory is never taken back, cpu is. Nothing happens when it has ended. */
+  resize?(containerId: string, resources: Resources): void
   /** Octets of disk that the container takes: sandbox, and what it wrote to its root file system. Volumes count not. */
   diskUsage?(containerId: string, options: { readonly signal: AbortSignal }): Promise<number>
   /** Kills what runs, removes container, cgroup and supervisor files. Idempotent. */

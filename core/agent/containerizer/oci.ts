@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { type Clock } from '../../base/clock.ts'
 import { AppError, errorMessage, hasCode } from '../../base/errors.ts'
 import { type Logger } from '../../base/log.ts'
+import { type Resources } from '../../model/resources.ts'
 import { containerPaths } from '../paths.ts'
 import { writeBundle } from './bundle.ts'
 import { type Cgroups } from './cgroup.ts'
@@ -38,7 +39,7 @@ import {
   runRuntime,
   runtimeEnvironment,
 } from './runtime.ts'
-import { cpuQuotaUs } from './spec.ts'
+import { cpuQuotaUs, memoryBytes } from './spec.ts'
 import { removeSecrets } from './volumes.ts'
 
 /** How often processes are looked at although nothing was notified: notifications can overflow, supervisors be killed. */
@@ -100,7 +101,7 @@ class OciContainerizer implements Containerizer {
     started.promise.catch(() => undefined) // awaited below, once there is a supervisor
     const abort = () => started.reject(signal.reason)
     signal.addEventListener('abort', abort)
-    this.#tracked.set(id, { started, cpuQuotaUs: cpuQuotaUs(request.info), told: 'nothing' })
+    this.#tracked.set(id, { started, cpuQuotaUs: cpuQuotaUs(request.info.resources.cpuMillis), told: 'nothing' })
     try {
       signal.throwIfAborted()
       const provisioned = await this.#provide(request, { signal, onProgress: () => undefined })
@@ -136,6 +137,17 @@ class OciContainerizer implements Containerizer {
 
   exec(id: string, argv: readonly string[], options: { readonly signal: AbortSignal }): Promise<number> {
     return execInside(this.#options, { containerId: id, argv }, options)
+  }
+
+  resize(id: string, { cpuMillis, memMb }: Resources): void {
+    const { cgroups, runtime, log } = this.#options
+    if (runtime.limits === 'none') return
+    limitCpu(this.#options, id, cpuQuotaUs(cpuMillis))
+    try {
+      cgroups.raiseMemory(id, memoryBytes(memMb))
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) log.warn({ container: id, error: errorMessage(error) }, 'can not raise memory')
+    }
   }
 
   diskUsage(id: string, options: { readonly signal: AbortSignal }): Promise<number> {

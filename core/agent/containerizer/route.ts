@@ -26,6 +26,7 @@ export function routeContainers({ mesos, docker, isDocker }: ContainerRoutes): C
     },
     exec: (containerId, argv, options) => has(containerId).exec(containerId, argv, options),
     diskUsage: async (containerId, options) => (await has(containerId).diskUsage?.(containerId, options)) ?? 0,
+    resize: (containerId, resources) => has(containerId).resize?.(containerId, resources),
     remove: (containerId) => has(containerId).remove(containerId),
   }
 }

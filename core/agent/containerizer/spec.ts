@@ -3,6 +3,7 @@ import { type Ip } from '../../base/ip.ts'
 import { type AgentId, type FrameworkId } from '../../model/ids.ts'
 import { type CommandInfo, type TaskInfo } from '../../model/task.ts'
 import { type ImageConfig, imageArgv, imageEnvironment } from '../image/config.ts'
+import { type ContainerExtra } from './containerizer.ts'
 import { initScript } from './init.ts'
 
 /** Where a task finds its sandbox, as in Mesos. */
@@ -71,6 +72,7 @@ export interface SpecInput {
   readonly frameworkId: FrameworkId
   readonly agentId?: AgentId
   readonly info: TaskInfo
+  readonly extra?: ContainerExtra
   readonly host: HostView
   readonly user: OciUser
   /** Absent: the host's directories, read-only. */
@@ -169,8 +171,13 @@ export function commandArgv({ shell, value, arguments: argv }: CommandInfo): rea
  * Hard limit of CPU time in each {@link cpuPeriodUs}. It is set once the task runs: it would throttle the runtime's own
  * start, which is far above the average need of a small task.
  */
-export function cpuQuotaUs({ resources: { cpuMillis } }: TaskInfo): number {
+export function cpuQuotaUs(cpuMillis: number): number {
   return Math.max(1000, (cpuMillis * cpuPeriodUs) / 1000)
+}
+
+/** Hard limit of memory. */
+export function memoryBytes(memMb: number): number {
+  return Math.max(minMemoryMb, memMb) * 1024 * 1024
 }
 
 /** Period of CPU quotas. Source: mesos, CPU_CFS_PERIOD. */
@@ -199,19 +206,21 @@ function environment(input: SpecInput): Readonly<Record<string, string>> {
 
 /** The variables of a task, whatever runs it. */
 export function taskVariables(
-  input: Pick<SpecInput, 'info' | 'containerId' | 'frameworkId' | 'agentId' | 'address'>,
+  input: Pick<SpecInput, 'info' | 'containerId' | 'frameworkId' | 'agentId' | 'address' | 'extra'>,
 ): Readonly<Record<string, string>> {
-  const { info, containerId, frameworkId, agentId, address } = input
+  const { info, containerId, frameworkId, agentId, address, extra } = input
   return {
     ...info.command.env,
     MESOS_SANDBOX: sandboxMount,
     MESOS_DIRECTORY: sandboxMount,
-    MESOS_TASK_ID: info.taskId,
+    // An executor is no task.
+    ...(info.executor?.kind === 'custom' ? {} : { MESOS_TASK_ID: info.taskId }),
     MESOS_EXECUTOR_ID: info.executor?.id ?? info.taskId,
     MESOS_CONTAINER_ID: containerId,
     MESOS_FRAMEWORK_ID: frameworkId,
     ...(agentId === undefined ? {} : { MESOS_AGENT_ID: agentId, MESOS_SLAVE_ID: agentId }),
     ...(address === undefined ? {} : { MESOS_CONTAINER_IP: address, LIBPROCESS_IP: address }),
+    ...extra?.env,
   }
 }
 
@@ -259,7 +268,7 @@ function bind(source: string, destination: string, mode: 'ro' | 'rw'): OciMount 
 export function cgroupLimits({ resources: { cpuMillis, memMb } }: TaskInfo) {
   return {
     devices: [{ allow: false, access: 'rwm' }],
-    memory: { limit: Math.max(minMemoryMb, memMb) * 1024 * 1024 },
+    memory: { limit: memoryBytes(memMb) },
     cpu: { shares: Math.max(minCpuShares, Math.floor((cpuMillis * 1024) / 1000)) },
     pids: { limit: maxPids },
   }

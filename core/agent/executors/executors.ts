@@ -47,9 +47,14 @@ export class Executors {
     return this.#homes.keys()
   }
 
-  /** After every task has entered again: undoes executors that have none. */
+  /** Those that are programs of a framework. */
+  custom(): readonly ExecutorHome[] {
+    return [...this.#homes.values()].filter(({ record }) => record.info.kind === 'custom')
+  }
+
+  /** After every task has entered again: undoes executors that have none; a custom one lives on without. */
   closeEmpty(): void {
-    for (const home of this.#homes.values()) if (home.isEmpty) home.close()
+    for (const home of this.#homes.values()) if (home.isEmpty && home.record.info.kind === 'default') home.close()
   }
 
   /** Stops timers; what runs goes on. */

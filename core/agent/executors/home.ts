@@ -50,6 +50,7 @@ export class ExecutorHome implements TaskHome {
   #record: ExecutorRecord
   #attaching: Promise<AttachedNetwork> | undefined
   #closed = false
+  #barred = false
   #undoing = false
   #cancelRetry: () => void = () => undefined
 
@@ -74,9 +75,14 @@ export class ExecutorHome implements TaskHome {
     return containerPaths(this.#deps.paths, this.#record.containerId).sandbox
   }
 
+  /** Where its network namespace is pinned. */
+  get netns(): string {
+    return this.#deps.netnsOf(this.#record.containerId)
+  }
+
   /** False once no more tasks may enter. */
   get isOpen(): boolean {
-    return !this.#closed
+    return !this.#closed && !this.#barred
   }
 
   get isEmpty(): boolean {
@@ -92,6 +98,11 @@ export class ExecutorHome implements TaskHome {
   leave(taskId: TaskId): void {
     this.#members.delete(taskId)
     if (this.isEmpty && (this.#closed || this.#record.info.kind === 'default')) this.close()
+  }
+
+  /** Takes no more tasks; undoes nothing yet. */
+  bar(): void {
+    this.#barred = true
   }
 
   /** Attaches the networks at the first call. */

@@ -10,8 +10,11 @@ export interface AgentHttp {
   close(): Promise<void>
 }
 
+/** Where to listen: an address, or the path of a unix socket. */
+export type ListenAt = { readonly host: string; readonly port: number } | { readonly path: string }
+
 /** Listens; `port` 0 takes any. @throws ERR_AGENT_LISTEN */
-export async function openAgentHttp(at: { readonly host: string; readonly port: number }): Promise<AgentHttp> {
+export async function openAgentHttp(at: ListenAt): Promise<AgentHttp> {
   let serve: RequestListener = (_, response) => response.writeHead(503).end('the agent is starting\n')
   const server = createServer((request, response) => serve(request, response))
   try {
@@ -19,16 +22,13 @@ export async function openAgentHttp(at: { readonly host: string; readonly port: 
     server.listen(at)
     await listening
   } catch (cause) {
-    const advice = 'is it in use? --http-port takes another one'
-    throw new AppError(
-      'ERR_AGENT_LISTEN',
-      `can't serve HTTP at ${at.host} port ${at.port}: ${errorMessage(cause)}; ${advice}`,
-      { cause },
-    )
+    const where = 'path' in at ? at.path : `${at.host} port ${at.port}`
+    const advice = 'path' in at ? 'is the path too long?' : 'is it in use? --http-port takes another one'
+    throw new AppError('ERR_AGENT_LISTEN', `can't serve HTTP at ${where}: ${errorMessage(cause)}; ${advice}`, { cause })
   }
   const bound = server.address()
   return {
-    port: typeof bound === 'object' && bound !== null ? bound.port : at.port,
+    port: typeof bound === 'object' && bound !== null ? bound.port : 0,
     serve: (next) => {
       serve = next
     },

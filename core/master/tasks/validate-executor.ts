@@ -14,7 +14,9 @@ export function findExecutorProblem(info: TaskInfo, known: ExecutorInfo | undefi
   if (executor.kind === 'default' && groupId === undefined) {
     return 'the default executor runs task groups only: use LAUNCH_GROUP'
   }
-  if (executor.kind === 'custom') return `executor ${executor.id}: agents of this version run no custom executors`
+  if (executor.kind === 'custom' && executor.command === undefined) {
+    return `executor ${executor.id} has no command: a custom executor needs one`
+  }
   if (info.networks.length > 0) {
     return `the networks of executor ${executor.id} are those of its tasks: give none to task ${info.taskId}`
   }
