@@ -1,7 +1,12 @@
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js'
 import { decodeAgentMessage, encodeAgentCommand } from '../../core/api/convert-agent.ts'
 import { AgentsService, type AgentCommand, type AgentMessage } from '../../core/api/gen/cluster.ts'
-import { type AgentMessage as AgentSaying, type AgentOrder, type Registration } from '../../core/api/messages.ts'
+import {
+  type AgentMessage as AgentSaying,
+  type AgentOrder,
+  type AgentReport,
+  type Registration,
+} from '../../core/api/messages.ts'
 import { type FrameworkId, parseAgentId, parseFrameworkId, type TaskId } from '../../core/model/ids.ts'
 import { type TaskInfo, type TaskStatus } from '../../core/model/task.ts'
 
@@ -12,6 +17,8 @@ export interface ScriptedMaster {
   /** Every update, in order, repetitions included. */
   readonly updates: readonly TaskStatus[]
   readonly healths: readonly { readonly taskId: TaskId; readonly healthy: boolean }[]
+  /** What else it said, updates included. */
+  readonly reports: readonly AgentReport[]
   acknowledging: boolean
   /** Of its orders, unless one says otherwise. */
   term: number
@@ -34,10 +41,12 @@ export async function openScriptedMaster(): Promise<ScriptedMaster> {
   const registrations: Registration[] = []
   const updates: TaskStatus[] = []
   const healths: { readonly taskId: TaskId; readonly healthy: boolean }[] = []
+  const reports: AgentReport[] = []
   const waiters = new Set<() => void>()
   let live: ServerDuplexStream<AgentMessage, AgentCommand> | undefined
   const order = (what: AgentOrder, term = master.term) => live?.write(encodeAgentCommand({ ...what, term }))
   const hear = (message: AgentSaying) => {
+    if (message.kind !== 'register') reports.push(message)
     if (message.kind === 'register') {
       registrations.push(message.registration)
       order({ kind: 'registered', agentId: parseAgentId('master-S0'), pingIntervalMs: 15_000 })
@@ -86,6 +95,7 @@ export async function openScriptedMaster(): Promise<ScriptedMaster> {
     registrations,
     updates,
     healths,
+    reports,
     acknowledging: true,
     term: 1,
     framework: scriptedFramework,
