@@ -1,5 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { cgroupSuffix } from '../../agent/containerizer/cgroup.ts'
 import { hasCode } from '../../base/errors.ts'
+import { runDirectory } from './layout.ts'
 
 /** What a cluster could leave behind on a machine, as sorted lists of names. */
 export type Footprint = Readonly<Record<'namespaces' | 'links' | 'mounts' | 'cgroups' | 'processes', readonly string[]>>
@@ -13,13 +16,18 @@ function list(folder: string): readonly string[] {
   }
 }
 
-/** Control groups of every hierarchy, two levels deep: ours are at the top. */
-function cgroups(): readonly string[] {
+/** More agents than a machine has room for. */
+const mostAgents = 200
+
+/** Control groups of the cluster's agents in every hierarchy: they are at the top. */
+function cgroups(directory: string): readonly string[] {
+  const suffixes = new Set<string>()
+  for (let i = 1; i <= mostAgents; i++) suffixes.add(cgroupSuffix(join(directory, `agent${i}`, 'agent')))
   const top = '/sys/fs/cgroup'
   const roots = [top, ...list(top).map((entry) => `${top}/${entry}`)].filter((entry) => list(`${entry}/.`).length > 0)
   return roots.flatMap((root) =>
     list(root)
-      .filter((entry) => entry.startsWith('weft'))
+      .filter((entry) => entry.startsWith('weft') && suffixes.has(entry.slice(entry.lastIndexOf('-') + 1)))
       .map((entry) => `${root}/${entry}`),
   )
 }
@@ -44,15 +52,22 @@ export function readFootprint(cluster: string, directory: string): Footprint {
   return {
     namespaces: list('/run/netns').filter((name) => name.startsWith(`weft-${cluster}-`)),
     links: list('/sys/class/net'),
-    mounts: mounts.map((line) => line.split(' ')[4] ?? '').filter((target) => !isOfAnotherCluster(target, cluster)),
-    cgroups: cgroups(),
+    mounts: mounts
+      .map((line) => line.split(' ')[4] ?? '')
+      .filter((target) => !isOfAnotherCluster(target, { cluster, directory })),
+    cgroups: cgroups(directory),
     processes: processes(directory),
   }
 }
 
-/** Namespaces of clusters that come and go beside this one. */
-function isOfAnotherCluster(target: string, cluster: string): boolean {
-  return target === '' || (target.startsWith('/run/netns/') && !target.startsWith(`/run/netns/weft-${cluster}-`))
+/** Namespaces and folders of clusters that come and go beside this one. */
+function isOfAnotherCluster(target: string, own: { readonly cluster: string; readonly directory: string }): boolean {
+  const beside = (folder: string, mine: string) => target.startsWith(`${folder}/`) && !target.startsWith(mine)
+  return (
+    target === '' ||
+    beside('/run/netns', `/run/netns/weft-${own.cluster}-`) ||
+    beside(runDirectory, `${own.directory}/`)
+  )
 }
 
 /** What `after` has and `before` had not: `links: wfv1024`. Empty when nothing was left. */
