@@ -22,6 +22,7 @@ const { openStore } = await import('../store/open.ts')
 const { followDraining } = await import('./agents/draining.ts')
 const { freeAgents } = await import('./agents/free.ts')
 const { leaderServices, openGrpcServer } = await import('./grpc/server.ts')
+const { systemHealthRoutes } = await import('./http/admin-router.ts')
 const { agentProxyRoutes } = await import('./http/agent-proxy.ts')
 const { masterRoutes } = await import('./http/routes.ts')
 const { operatorRoutes } = await import('./http/operator/routes.ts')
@@ -29,6 +30,7 @@ const { schedulerRoutes } = await import('./http/scheduler/routes.ts')
 const { openHttpApp, openHttpServer } = await import('./http/server.ts')
 const { openMaster } = await import('./master.ts')
 const { profileOf } = await import('./networks/profile.ts')
+const { whyNoOffers } = await import('./offers/why-no-offers.ts')
 const { vipProblem } = await import('./networks/vip-problem.ts')
 const { openReached } = await import('./snapshot/reached.ts')
 const { grpcAddress, masterUsage, parseMasterFlags } = await import('./options.ts')
@@ -145,6 +147,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
       version: () => context.keeper.version(),
       convergence: openReached(context.keeper, context.progress),
       draining: followDraining(context),
+      noOffers: (id) => whyNoOffers(context, id),
       leader: () => advertised,
     },
   })
@@ -167,6 +170,7 @@ async function takeOffice({ flags, log, store, closers, end }: Ground, { leaders
     scheduler,
     operatorRoutes(about),
     agentProxyRoutes(context),
+    systemHealthRoutes(context),
     services.routes,
     jobs.routes,
   ])

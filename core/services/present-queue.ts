@@ -1,5 +1,6 @@
 import { type JsonObject } from '../scheduling/json.ts'
 import { countReasons, funnel } from '../scheduling/offers.ts'
+import { type NoOffers, noOffersText } from './no-offers.ts'
 import { appJson, type AppFacts } from './present.ts'
 import { type UnusedOffer, type Waiting } from './runtime.ts'
 
@@ -10,6 +11,8 @@ export interface QueueOptions {
   /** Monotonic. */
   readonly nowMs: number
   readonly embed: 'with-offers' | 'without-offers'
+  /** What keeps offers back; `noOffers` of the answer is ours. */
+  readonly noOffers?: readonly NoOffers[]
 }
 
 /**
@@ -18,7 +21,7 @@ export interface QueueOptions {
  */
 export function queueJson(
   { record, runtime }: AppFacts,
-  { missing, nowMs, embed }: QueueOptions,
+  { missing, nowMs, embed, noOffers = [] }: QueueOptions,
 ): JsonObject | undefined {
   const { waiting, backoff } = runtime
   const delayMs = Math.max(0, backoff.untilMs - nowMs)
@@ -29,8 +32,14 @@ export function queueJson(
     ...(waiting === undefined ? {} : { since: new Date(waiting.sinceMs).toISOString() }),
     app: appJson({ record, runtime, instances: [] }, new Set()),
     processedOffersSummary: offersSummary(waiting),
+    ...(waiting === undefined || noOffers.length === 0 ? {} : { noOffers: noOffers.map(noOffersJson) }),
     ...(embed === 'with-offers' ? { lastUnusedOffers: (waiting?.unused ?? []).map(unusedOfferJson) } : {}),
   }
+}
+
+function noOffersJson(noOffers: NoOffers): JsonObject {
+  const text = noOffersText(noOffers)
+  return { ...noOffers, ...(text === undefined ? {} : { message: text }) }
 }
 
 function offersSummary(waiting: Waiting | undefined): JsonObject {

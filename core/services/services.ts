@@ -12,6 +12,7 @@ import { type EventHub, makeEventHub } from './events.ts'
 import { type RoutesPlugin, servicesRoutes } from './http/routes.ts'
 import { noBackoff } from './backoff.ts'
 import { type AppId } from './ids.ts'
+import { type NoOffers } from './no-offers.ts'
 import { defaultPlanTimes, type PlanTimes } from './plan.ts'
 import { type AppFacts } from './present.ts'
 import {
@@ -42,6 +43,8 @@ export interface ClusterFacts {
   version(): number
   /** Which nodes have which version; absent: no node is waited for. */
   readonly convergence?: Omit<Convergence, 'version'>
+  /** Why a framework gets no offers, by its roles; absent: that is not known. */
+  readonly noOffers?: (id: FrameworkId) => readonly NoOffers[]
   /** Agents that are being emptied; absent: none ever is. */
   readonly draining?: Draining
   /** `host:port` of this master's API. */

@@ -3,6 +3,7 @@ import { type MissingNode } from './convergence.ts'
 import { dependenciesOf, type DependencyView } from './dependencies.ts'
 import { type AppId, type GroupId, isBelow } from './ids.ts'
 import { type Instance, isOccupying, isServing } from './instance.ts'
+import { type NoOffers, noOffersText } from './no-offers.ts'
 import { isHostMode } from './ports.ts'
 import { type AppFacts } from './present.ts'
 import { type WaitingFor } from './present-deployment.ts'
@@ -13,6 +14,8 @@ export interface WaitingContext {
   readonly view: DependencyView
   /** Monotonic. */
   readonly nowMs: number
+  /** What keeps offers back. */
+  readonly noOffers?: readonly NoOffers[]
   /** Nodes that lack a version. */
   missing(version: number): readonly MissingNode[]
 }
@@ -23,7 +26,7 @@ export function waitingFor({ record, instances, runtime }: AppFacts, context: Wa
   const { deployment } = record
   if (deployment === undefined || deployment.state === 'done') return []
   if (deployment.state === 'waiting') return blockers(record, context).map((text) => ({ app, for: text }))
-  const ofApp = [...launchReasons(runtime, context.nowMs), ...settledReasons(runtime, context)]
+  const ofApp = [...launchReasons(runtime, context), ...settledReasons(runtime, context)]
   const ofInstances = instances.flatMap((instance) =>
     instanceReasons(record, instance, context).map((text) => ({ app, instance: instance.id, for: text })),
   )
@@ -49,7 +52,10 @@ function appsAt(view: DependencyView, path: string): readonly AppId[] {
     : [app]
 }
 
-function launchReasons({ backoff, waiting, lastFailure }: AppRuntime, nowMs: number): readonly string[] {
+function launchReasons(
+  { backoff, waiting, lastFailure }: AppRuntime,
+  { nowMs, noOffers = [] }: WaitingContext,
+): readonly string[] {
   const delayMs = backoff.untilMs - nowMs
   const last = lastFailure === undefined ? '' : `, the last: ${lastFailure.state} ${lastFailure.message}`
   const delay = delayMs > 0 ? [`delay: ${Math.ceil(delayMs / 1000)} s more, because instances failed${last}`] : []
@@ -57,7 +63,9 @@ function launchReasons({ backoff, waiting, lastFailure }: AppRuntime, nowMs: num
   const counts = new Map<string, number>()
   for (const reason of waiting.rejections.values()) counts.set(reason, (counts.get(reason) ?? 0) + 1)
   const why = [...counts].map(([reason, count]) => `${reason} on ${count}`).join(', ')
-  return [...delay, `offer: ${waiting.count} not placed, ${why === '' ? 'no agent has offered yet' : why}`]
+  const kept = noOffers.flatMap((each) => noOffersText(each) ?? [])
+  const text = [...(why === '' ? [] : [why]), ...kept].join('; ')
+  return [...delay, `offer: ${waiting.count} not placed, ${text === '' ? 'no agent has offered yet' : text}`]
 }
 
 function settledReasons({ settledIn }: AppRuntime, context: WaitingContext): readonly string[] {

@@ -2,9 +2,14 @@ import { connect } from 'node:net'
 import { fastify } from 'fastify'
 import t from 'tap'
 import { followDraining } from '../../core/master/agents/draining.ts'
+import { parseIp } from '../../core/base/ip.ts'
+import { systemHealthRoutes, withoutRouterPrefix } from '../../core/master/http/admin-router.ts'
+import { openHttpApp, openHttpServer } from '../../core/master/http/server.ts'
+import { whyNoOffers } from '../../core/master/offers/why-no-offers.ts'
+import { noOffersText } from '../../core/services/no-offers.ts'
 import { operatorRoutes } from '../../core/master/http/operator/routes.ts'
 import { masterRoutes } from '../../core/master/http/routes.ts'
-import { parseTaskId } from '../../core/model/ids.ts'
+import { parseFrameworkId, parseTaskId } from '../../core/model/ids.ts'
 import { noResources } from '../../core/model/resources.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
 import { openOperatorWatch } from '../support/operator-watch.ts'
@@ -194,6 +199,57 @@ t.test('draining, deactivating and giving up agents', async (t) => {
   const fresh = startAgent({ name: 'node1', address: master.address, manner: 'silent' })
   others.push(fresh)
   await until(() => fresh.id() !== undefined && fresh.id() !== agentId, 'the machine with a new id')
+})
+
+t.test("paths of DC/OS's Admin Router", async (t) => {
+  const paths = [
+    ['/mesos/state?jsonp=x', '/state?jsonp=x'],
+    ['/marathon/v2/apps', '/v2/apps'],
+    ['/service/marathon/v2/apps/a', '/v2/apps/a'],
+    ['/service/metronome/v1/jobs', '/service/metronome/v1/jobs'],
+    ['/mesosphere', '/mesosphere'],
+    ['/state', '/state'],
+  ] as const
+  for (const [url, expected] of paths) t.equal(withoutRouterPrefix(url), expected)
+  const master = await startMaster(openMemoryStore())
+  const app = await openHttpApp([systemHealthRoutes(master.context)])
+  const server = await openHttpServer(app.handler, [{ kind: 'address', host: '127.0.0.1', port: 0 }], {
+    underlay: parseIp('127.0.0.1'),
+  })
+  const agent = startAgent({ name: 'node1', address: master.address, manner: 'silent' })
+  t.teardown(async () => {
+    await agent.stop()
+    await server.close()
+    await app.close()
+    await master.crash()
+  })
+  await until(() => agent.id() !== undefined, 'the agent')
+  const get = async (path: string) => JSON.parse(await (await fetch(`http://${server.advertised}${path}`)).text())
+  const unit = (await get('/system/health/v1')).units.find(({ id }: { id: string }) => id === 'weft-agent')
+  t.match(unit, { health: 0 })
+  const nodes = await get('/mesos/system/health/v1/nodes')
+  t.match(nodes.nodes.at(-1), { host_ip: '127.0.0.11', role: 'agent', health: 3 }, 'its daemon is not there')
+})
+
+t.test('why a framework gets no offers', async (t) => {
+  const world = await startWorld()
+  const { call, master } = world
+  const { agent, framework } = await launch(world)
+  t.teardown(async () => {
+    await agent.stop()
+    await world.stop()
+  })
+  const why = () => whyNoOffers(master.context, framework.id() ?? parseFrameworkId('none')).map((one) => one.why)
+  const quota = { force: true, quota_configs: [{ role: 'dev', limits: { cpus: { value: 0.5 }, mem: { value: 64 } } }] }
+  t.equal((await call('UPDATE_QUOTA', quota)).status, 200)
+  const held = framework.offers().map(({ id }) => id)
+  framework.call({ kind: 'decline', offerIds: held, refuseMs: 0 })
+  await until(() => why().includes('quota'), 'the quota is named')
+  t.same(why(), ['quota'])
+  t.match(noOffersText({ role: 'dev', why: 'quota', forSeconds: 0 }), /quota of role "dev"/)
+  framework.call({ kind: 'suppress' })
+  t.same(why(), ['suppressed'])
+  t.equal(noOffersText({ role: 'dev', why: 'suppressed', forSeconds: 0 }), undefined)
 })
 
 t.test('tasks of a framework that moves them are left to it for a while', async (t) => {

@@ -4,6 +4,7 @@ import { fastify, type FastifyPluginAsync } from 'fastify'
 import { AppError, errorMessage } from '../../base/errors.ts'
 import { type Ip } from '../../base/ip.ts'
 import { type HttpListen } from '../options.ts'
+import { withoutRouterPrefix } from './admin-router.ts'
 
 /** By which socket a request came: our own address, or one that leads to any of the masters. */
 export type Socket = 'own' | 'published'
@@ -75,7 +76,11 @@ export async function openHttpApp(
 }
 
 function openServer(listener: RequestListener): Server {
-  return createServer({ keepAliveTimeout: keepAliveMs, requestTimeout: 0 }, listener)
+  const routed: RequestListener = (request, response) => {
+    request.url = withoutRouterPrefix(request.url ?? '/')
+    listener(request, response)
+  }
+  return createServer({ keepAliveTimeout: keepAliveMs, requestTimeout: 0 }, routed)
 }
 
 async function closeServer(server: Server): Promise<void> {

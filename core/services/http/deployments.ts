@@ -1,4 +1,5 @@
 import { type FastifyInstance } from 'fastify'
+import { noOffersOf } from './queue.ts'
 import { readFlag } from './request.ts'
 import { deploymentBody, withDeployment } from './reply.ts'
 import { deploymentJson } from '../present-deployment.ts'
@@ -29,9 +30,10 @@ export function deploymentRoutes(app: FastifyInstance, api: ServicesApi): void {
   })
 }
 
-function oneDeployment({ world, facts, clock, missing }: ServicesApi, id: string): unknown {
+function oneDeployment(api: ServicesApi, id: string): unknown {
+  const { world, facts, clock, missing } = api
   const known = [...world.members(id).apps].flatMap((app) => facts(app) ?? [])
-  const context = { view: world, nowMs: clock.monotonicMs(), missing }
+  const context = { view: world, nowMs: clock.monotonicMs(), missing, noOffers: noOffersOf(api) }
   const reasons = known.flatMap((app) => waitingFor(app, context))
   const records = known.map(({ record }) => record)
   return deploymentJson(id, { records, waitingFor: reasons.slice(0, maxReasons) })

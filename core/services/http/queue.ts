@@ -4,6 +4,7 @@ import { presentRecord, wantedInstances } from '../app.ts'
 import { unknownApp } from '../commands.ts'
 import { isActive } from '../instance.ts'
 import { type AppFacts } from '../present.ts'
+import { type NoOffers } from '../no-offers.ts'
 import { queueJson } from '../present-queue.ts'
 import { type ServicesApi } from '../services.ts'
 import { parseTarget, readList } from './request.ts'
@@ -45,13 +46,21 @@ function queuedApp(api: ServicesApi, path: string): AppFacts {
   return facts
 }
 
-function listQueue({ world, facts, clock }: ServicesApi, embed: 'with-offers' | 'without-offers'): readonly unknown[] {
+function listQueue(api: ServicesApi, embed: 'with-offers' | 'without-offers'): readonly unknown[] {
+  const { world, facts, clock } = api
   const nowMs = clock.monotonicMs()
+  const noOffers = noOffersOf(api)
   return [...world.apps()].map(presentRecord).flatMap((record) => {
     const known = facts(record.definition.id)
     if (known === undefined) return []
     const current = known.instances.filter((i) => isActive(i) && i.configVersion === record.configVersion)
     const missing = Math.max(0, wantedInstances(record) - current.length)
-    return queueJson(known, { missing, nowMs, embed }) ?? []
+    return queueJson(known, { missing, nowMs, embed, noOffers }) ?? []
   })
+}
+
+/** What keeps the master from offering to the services now; costs a look at each agent, so it is asked once for a request. */
+export function noOffersOf({ cluster, frameworkId }: ServicesApi): readonly NoOffers[] {
+  const id = frameworkId()
+  return id === undefined ? [] : (cluster.noOffers?.(id) ?? [])
 }
