@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { lazy } from './lazy.ts'
 import { addPolicyCommands } from './program-policy.ts'
+import { addNodeLifeCommands, addRoleCommands } from './program-operator.ts'
 import { addServiceCommands } from './program-services.ts'
 import { version } from './version.ts'
 
@@ -42,6 +43,7 @@ export function createProgram(): Command {
   addDnsCommands(program)
   addNetworkCommands(program)
   addPolicyCommands(program)
+  addRoleCommands(program)
   addCniCommands(program)
   program
     .command('completion')
@@ -290,34 +292,6 @@ function addNetworkCommands(program: Command): void {
     .argument('<name>')
     .option('--no-wait', 'return at once')
     .action(lazy(async () => (await import('./commands/network.ts')).removeNetwork))
-}
-
-function addNodeLifeCommands(node: Command): void {
-  const load = () => import('./commands/node-life.ts')
-  node
-    .command('drain')
-    .description('offer nothing there and end its tasks; they are started elsewhere')
-    .argument('<name>')
-    .option('--grace <seconds>', "cuts the tasks' own kill grace")
-    .option('--gone', 'give the agent up for ever when it is empty', false)
-    .option('--wait', 'until it is empty', false)
-    .option('--timeout <seconds>', 'of --wait', '600')
-    .action(lazy(async () => (await load()).drainNode))
-  node
-    .command('deactivate')
-    .description('offer nothing there; its tasks go on')
-    .argument('<name>')
-    .action(lazy(async () => (await load()).deactivateNode))
-  node
-    .command('reactivate')
-    .description('offer it again, after deactivate or when it is drained')
-    .argument('<name>')
-    .action(lazy(async () => (await load()).reactivateNode))
-  node
-    .command('gone')
-    .description('give its agent up for ever: its tasks are lost, and it is refused')
-    .argument('<name>')
-    .action(lazy(async () => (await load()).giveUpNode))
 }
 
 function addCniCommands(program: Command): void {
