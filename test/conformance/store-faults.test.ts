@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -182,6 +182,33 @@ async function loseData(t: Test, kind: Kind): Promise<void> {
   t.match(await leader.write([], { term: first.term }).catch(codeOf), /^ERR_STORE_(WENT_BACK|TERM)$/)
 }
 
+/** As Redis with `everysec` after a crash of the machine: what was acknowledged last is not there. */
+async function loseLastSecond(t: Test, kind: Kind): Promise<void> {
+  const args = kind.name === 'redis' ? ['--appendfsync', 'everysec'] : []
+  const server = await startStoreServer(kind.name, ...args)
+  const kept = `${server.directory}-kept`
+  t.teardown(async () => {
+    await server.remove()
+    rmSync(kept, { recursive: true, force: true })
+  })
+  const url = kind.url(server, 'last') + (kind.name === 'redis' ? '&durability=unchecked' : '')
+  const leader = await at(url)
+  t.teardown(() => leader.close())
+  const first = await leader.elect('a', { signal })
+  await leader.write([{ key: 'k', value: 'before' }], { term: first.term })
+  cpSync(server.directory, kept, { recursive: true })
+  await leader.write([{ key: 'k', value: 'in the last second' }], { term: first.term })
+  await server.kill()
+  rmSync(server.directory, { recursive: true })
+  cpSync(kept, server.directory, { recursive: true })
+  await server.start(...args)
+  const late = leader.write([{ key: 'k', value: 'late' }], { term: first.term })
+  t.match(await late.catch(codeOf), /^ERR_STORE_(WENT_BACK|TERM|UNAVAILABLE)$/, 'it has seen more')
+  const fresh = await at(url)
+  t.equal((await fresh.get('k'))?.value, 'before', 'who comes later believes the server')
+  await fresh.close()
+}
+
 /** Waits until the candidate has had an answer of the server. */
 async function firstOf(store: Store): Promise<void> {
   for await (const name of store.watchLeader({ signal })) if (name === 'a') return
@@ -205,6 +232,7 @@ for (const kind of kinds) {
     await Promise.all(shared)
     await t.test('the server is killed and comes back', (t) => restartServer(t, server, kind.url(server, 'back')))
     await t.test('the server comes back without its data', (t) => loseData(t, kind))
+    await t.test('the server comes back without its last second', (t) => loseLastSecond(t, kind))
   })
 }
 
