@@ -121,7 +121,10 @@ async function killLeader(cluster: LocalCluster, extra: string) {
   const leader = await leaderOf(cluster)
   const killed = performance.now()
   process.kill(daemonOf(cluster, `${leader}/master`).pid, 'SIGKILL')
-  const asked = api.send('PUT', '/v2/apps/echo?force=true', { instances: 3 })
+  // Held for 5 s while nobody leads, then refused: a client asks again.
+  const asked = eventually('the scaling is accepted', () =>
+    api.send('PUT', '/v2/apps/echo?force=true', { instances: 3 }),
+  )
   await eventually('a task is launched by the next leader', async () =>
     [...containersOf(cluster)].some((id) => !before.has(id)) ? true : undefined,
   )
