@@ -15,9 +15,9 @@ t.test('nodes are emptied, left out, taken back and given up', { skip: canMakeHo
   const cluster = await startTestCluster(3, 'nodelife')
   t.teardown(() => cluster.stop())
   const { layout, api } = cluster
-  const node = async (...words: readonly string[]) => {
-    await promisify(execFile)(process.execPath, [weft, '--cluster', layout.name, 'node', ...words])
-  }
+  const run = async (...words: readonly string[]) =>
+    (await promisify(execFile)(process.execPath, [weft, '--cluster', layout.name, ...words])).stdout
+  const node = (...words: readonly string[]) => run('node', ...words)
   const tasksOn = async (node: string) =>
     (await recordsOf(api, '/weft/v1/tasks', 'tasks')).filter((task) => task['node'] === node)
   const lifeOf = async (name: string) =>
@@ -44,7 +44,7 @@ t.test('nodes are emptied, left out, taken back and given up', { skip: canMakeHo
         await new Promise((resolve) => setTimeout(resolve, 20))
       }
     })()
-    for (const name of ['agent1', 'agent2', 'agent3']) {
+    for (const name of ['agent1', 'agent2']) {
       await node('drain', name, '--wait', '--timeout', '60')
       t.equal(await lifeOf(name), 'drained')
       await node('reactivate', name)
@@ -106,4 +106,17 @@ t.test('nodes are emptied, left out, taken back and given up', { skip: canMakeHo
     t.same(await tasksOn('agent2'), [])
   })
   await removeApps(cluster, 'web')
+
+  await t.test('roles have weights and quotas', async (t) => {
+    await run('role', 'weight', 'dev', '2.5')
+    t.match(await run('role', 'quota', 'dev', '--cpus', '1.5', '--mem', '512'), /role dev has cpus 1.5, mem 512/)
+    const role = async () =>
+      JSON.parse(await run('--json', 'role', 'list')).find(({ name }: { name: string }) => name === 'dev')
+    t.match(await role(), { weight: 2.5, quota: { limit: { cpus: 1.5, mem: 512 } } })
+    t.match(await run('role', 'list'), /dev +2.5 .* cpus 1.5, mem 512/)
+    await run('role', 'quota', 'dev', '--remove')
+    t.equal((await role()).quota, undefined)
+    await t.rejects(run('role', 'quota', 'dev'), /give --cpus/)
+    await t.rejects(run('role', 'weight', 'dev', '0'), /number above 0/)
+  })
 })
