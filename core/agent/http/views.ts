@@ -36,9 +36,14 @@ function executorsOf(tasks: readonly TaskRecord[], pathsOf: AgentView['pathsOf']
       id: record.info.taskId,
       name: record.info.name,
       state: latestStatus(record).state,
-      directory: pathsOf(record.containerId).sandbox,
+      directory: pathsOf(placeOf(record)).sandbox,
     })),
   }))
+}
+
+/** The container that it is in: a custom executor's own, for each of its tasks. */
+function placeOf({ info, executor, containerId }: TaskRecord): string {
+  return info.executor?.kind === 'custom' && executor !== undefined ? executor : containerId
 }
 
 /** As `/containers` of a Mesos agent. */
@@ -46,7 +51,7 @@ export function containersView({ tasks }: AgentView): readonly object[] {
   return tasks
     .filter(({ cleaned }) => !cleaned)
     .map((record) => ({
-      container_id: record.containerId,
+      container_id: placeOf(record),
       framework_id: record.frameworkId,
       executor_id: record.info.executor?.id ?? record.info.taskId,
       source: record.info.taskId,
