@@ -53,6 +53,7 @@ function updateOf(context: CommandContext, body: unknown, options: UpdateOptions
   const { id } = options
   const existing = context.draft.app(id)
   if (existing === undefined && options.missing === 'refuse') throw unknownApp(id)
+  if (existing?.definition.pod !== undefined) throw unknownApp(id) // it is changed as a whole, below /v2/pods
   if (typeof body['id'] === 'string' && normalized(body['id']) !== id) {
     throw invalidApp([{ path: '/id', errors: [`is not ${id}, the id of the path: an app cannot be renamed`] }])
   }

@@ -33,7 +33,7 @@ export function parsePod(body: unknown, context: CheckContext): AppDefinition {
     }
     throw invalidApp(groupProblems(found))
   }
-  found.push(...checkPod(parsed.data), ...roleFindings(value))
+  found.push(...checkPod(parsed.data), ...roleFindings(value), ...secretFindings(value, parsed.data))
   if (found.length > 0) throw invalidApp(groupProblems(found))
   return withPod(value, parsed.data, context)
 }
@@ -66,6 +66,20 @@ function scalingFindings({ scaling }: JsonObject): readonly Finding[] {
   return scaling['kind'] === undefined || scaling['kind'] === 'fixed'
     ? []
     : [{ path: '/scaling/kind', error: 'only "fixed" is possible' }]
+}
+
+function secretFindings({ secrets }: JsonObject, { environment, containers }: PodFields): readonly Finding[] {
+  const known = isObject(secrets) ? secrets : {}
+  const places = [
+    { path: '/environment', variables: environment },
+    ...containers.map((one, i) => ({ path: `/containers(${i})/environment`, variables: one.environment })),
+  ]
+  return places.flatMap(({ path, variables }) =>
+    Object.entries(variables).flatMap(([name, value]) => {
+      if (typeof value === 'string' || Object.hasOwn(known, value.secret)) return []
+      return [{ path: `${path}/${name}/secret`, error: `there is no secret "${value.secret}" in the pod's secrets` }]
+    }),
+  )
 }
 
 /** Its executor, which has resources of its own, can't take reserved ones. */

@@ -15,7 +15,9 @@ const environment = z
       .string()
       .max(255)
       .regex(/^[^=\0]+$/, 'must be a name'),
-    text,
+    z.union([text, z.strictObject({ secret: z.string().min(1).max(255) })], {
+      error: 'must be text, or {"secret": name}',
+    }),
   )
   .default({})
 const seconds = z.number().min(0).max(31_536_000)

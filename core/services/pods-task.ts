@@ -9,7 +9,7 @@ import { podOverhead } from './pods-parse.ts'
 import { type PodContainer, type PodFields } from './pods-schema.ts'
 import { type Placement } from './place.ts'
 import { discoveryPort, networkRequests, type TaskPort, taskPorts } from './task.ts'
-import { taskEnvironment } from './task-env.ts'
+import { plainVariables, secretVariables, taskEnvironment } from './task-env.ts'
 
 /** Without `lifecycle.killGracePeriodSeconds`. Source: marathon, --task_kill_grace_period of pods. */
 const defaultGraceSeconds = 3
@@ -63,6 +63,8 @@ function memberTask({ record, pool }: Placement, member: Member): TaskInfo {
   const taskId = memberId(instance, name)
   const user = container.user ?? pod.user ?? definition.user
   const env = taskEnvironment({ record, taskId, hostname: pool.place.hostname, ports: mine })
+  const own = { ...pod.environment, ...container.environment }
+  const secretEnv = secretVariables(own, definition.secrets)
   const check = healthCheckOf(container, ports)
   const argv = 'argv' in exec.command ? exec.command.argv : []
   return {
@@ -79,7 +81,8 @@ function memberTask({ record, pool }: Placement, member: Member): TaskInfo {
       shell: 'shell' in exec.command,
       value: 'shell' in exec.command ? exec.command.shell : (argv[0] ?? ''),
       arguments: argv,
-      env: { ...env, MARATHON_CONTAINER_ID: name, ...pod.environment, ...container.environment },
+      env: { ...env, MARATHON_CONTAINER_ID: name, ...plainVariables(own) },
+      ...(Object.keys(secretEnv).length === 0 ? {} : { secretEnv }),
       ...(user === undefined ? {} : { user }),
     },
     ...containerOf(pod, container),

@@ -25,7 +25,11 @@ export function stepsJson(records: readonly AppRecord[]): readonly JsonObject[] 
 }
 
 function actionJson({ definition, deployment }: Part): JsonObject {
-  return { action: deployment.action, app: definition.id }
+  return { action: deployment.action, [definition.pod === undefined ? 'app' : 'pod']: definition.id }
+}
+
+function idsOf(records: readonly AppRecord[], kind: 'app' | 'pod'): readonly AppId[] {
+  return records.flatMap(({ definition: { id, pod } }) => ((pod === undefined ? 'app' : 'pod') === kind ? [id] : []))
 }
 
 /** A deployment as GET /v2/deployments has it; `waitingFor` is ours. */
@@ -41,8 +45,8 @@ export function deploymentJson(
   return {
     id,
     version: formatVersion(records.reduce((max, { version }) => Math.max(max, version), 0)),
-    affectedApps: records.map(({ definition }) => definition.id),
-    affectedPods: [],
+    affectedApps: idsOf(records, 'app'),
+    affectedPods: idsOf(records, 'pod'),
     steps,
     currentActions: now.map((part) => ({ ...actionJson(part), readinessCheckResults: [] })),
     currentStep: current,

@@ -1,6 +1,7 @@
 import { type AppId, type GroupId, parentOf } from './ids.ts'
 import { type JsonObject } from '../scheduling/json.ts'
 import { type AppFacts, appJson, type Embed } from './present.ts'
+import { podJson } from './pods-present.ts'
 import { formatVersion } from './version.ts'
 import { type WorldView } from './world.ts'
 
@@ -45,7 +46,7 @@ export function groupJson({ world, facts }: GroupFacts, id: GroupId, embed: Grou
     const newest = apps.reduce((max, { record: app }) => Math.max(max, app.version), record?.version ?? 0)
     return {
       id: group,
-      ...(embed.apps === undefined ? {} : { apps: apps.map((app) => appJson(app, embed.apps ?? new Set())), pods: [] }),
+      ...(embed.apps === undefined ? {} : membersJson(apps, embed.apps)),
       ...(embed.groups ? { groups: [...children].map(json) } : {}),
       dependencies: record?.dependencies ?? [],
       version: formatVersion(newest),
@@ -53,6 +54,14 @@ export function groupJson({ world, facts }: GroupFacts, id: GroupId, embed: Grou
     }
   }
   return json(id)
+}
+
+function membersJson(all: readonly AppFacts[], embed: ReadonlySet<Embed>): JsonObject {
+  const isPod = ({ record }: AppFacts) => record.definition.pod !== undefined
+  return {
+    apps: all.filter((one) => !isPod(one)).map((one) => appJson(one, embed)),
+    pods: all.filter(isPod).map(({ record }) => podJson(record)),
+  }
 }
 
 function isIn(group: GroupId, other: GroupId): boolean {

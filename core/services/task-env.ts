@@ -39,7 +39,8 @@ export function taskEnvironment({
 
 type Variables = AppRecord['definition']['env']
 
-function plainVariables(env: Variables): Readonly<Record<string, string>> {
+/** Variables that are no secrets. */
+export function plainVariables(env: Variables): Readonly<Record<string, string>> {
   const plain = Object.entries(env).flatMap(([name, value]) =>
     typeof value === 'string' ? [[name, value] as const] : [],
   )

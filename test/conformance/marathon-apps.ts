@@ -141,7 +141,7 @@ export const lists: readonly Step[] = [
       ['cmd=nothing', []],
       ['id=product', ['/product/service/my-app']],
       ['id=%2Fb', ['/b']],
-      ['label=environment', ['/product/service/my-app', '/b']],
+      ['label=environment', ['/b', '/product/service/my-app']],
       ['label=tier', ['/product/service/my-app']],
       ['label=environment==production', ['/b']],
       ['label=environment!=production', ['/product/service/my-app']],

@@ -119,6 +119,21 @@ const bad: readonly (readonly [string, object, readonly string[]])[] = [
     { container: { volumes: [{ containerPath: 'a', secret: 'x' }] } },
     ['/container/volumes(0)/secret'],
   ],
+  ['residency without volumes', { residency: {} }, ['/residency']],
+  [
+    'a volume of no size',
+    { container: { volumes: [{ containerPath: 'a', persistent: { size: 0 } }] } },
+    ['/container/volumes(0)/persistent/size'],
+  ],
+  ['a volume in role *', { container: { volumes: [{ containerPath: 'a', persistent: { size: 1 } }] } }, ['/residency']],
+  [
+    'a doubled volume',
+    {
+      container: { volumes: [{ containerPath: 'a', persistent: { size: 1 } }] },
+      upgradeStrategy: { maximumOverCapacity: 1 },
+    },
+    ['/residency', '/upgradeStrategy/maximumOverCapacity'],
+  ],
   ['a role', { acceptedResourceRoles: ['slave_public'] }, ['/acceptedResourceRoles(0)']],
   ['two roles', { acceptedResourceRoles: ['*', '*'] }, ['/acceptedResourceRoles']],
   ['no role', { acceptedResourceRoles: [] }, ['/acceptedResourceRoles']],

@@ -5,7 +5,8 @@ const resources = { cpus: 0.5, mem: 64 }
 const pod = {
   id: '/shop/pair',
   labels: { owner: 'zeus' },
-  environment: { A: 'pod', B: 'pod' },
+  environment: { A: 'pod', B: 'pod', KEY: { secret: 'key' } },
+  secrets: { key: { source: '/pair/key' } },
   networks: [{ mode: 'container', name: 'dcos' }],
   scaling: { kind: 'fixed', instances: 2 },
   volumes: [{ name: 'shared' }, { name: 'host', host: '/srv' }],
@@ -53,7 +54,7 @@ t.test('a pod from POST to DELETE', async (t) => {
         executor: { kind: 'default', networks: [{ name: 'dcos' }], resources: { cpuMillis: 100, memMb: 32 } },
         tasks: [
           {
-            command: { shell: true, value: 'serve', env: { A: 'pod', B: 'pod', PORT0: '80' } },
+            command: { shell: true, value: 'serve', env: { A: 'pod', PORT0: '80' }, secretEnv: { KEY: '/pair/key' } },
             container: { volumes: [{ containerPath: 'data', source: { kind: 'shared', path: 'shared' } }] },
             discovery: { name: 'pair.shop', ports: [{ number: 80, labels: { VIP_0: '/pair:80' } }] },
             healthCheck: { probe: { kind: 'http', path: '/ping', port: 80 } },
@@ -75,8 +76,15 @@ t.test('a pod from POST to DELETE', async (t) => {
     instances: [{ status: 'STABLE', containers: [{ name: 'web', status: 'TASK_RUNNING' }, { name: 'log' }] }, {}],
   })
   t.match(await world.read('/v2/pods/::status'), [{ id: '/shop/pair' }])
-  t.match(await world.read('/v2/pods//shop/pair::versions'), [String])
+  const [version] = Object(await world.read('/v2/pods//shop/pair::versions'))
+  t.match(await world.read(`/v2/pods/shop/pair::versions/${version}`), { id: '/shop/pair', version })
+  t.match(await world.read('/v2/groups/shop'), { apps: [], pods: [{ id: '/shop/pair', containers: [{}, {}] }] })
   t.same(await world.read('/v2/apps'), { apps: [] }, 'it is no app')
+  for (const method of ['GET', 'PUT', 'DELETE'] as const) {
+    t.match(await world.send(method, '/v2/apps/shop/pair', method === 'PUT' ? { instances: 9 } : undefined), {
+      status: 404,
+    })
+  }
   const before = aliveIds(world)
   const [first = ''] = before
   const instance = first.replace(/\.(web|log)$/, '')
@@ -87,6 +95,27 @@ t.test('a pod from POST to DELETE', async (t) => {
   await world.settle()
   t.equal(aliveIds(world).length, 4, 'it is replaced as a whole')
   t.equal(aliveIds(world).filter((id) => before.includes(id)).length, 2)
+  const instances = aliveIds(world).map((id) => id.replace(/\.(web|log)$/, ''))
+  t.match(await world.send('DELETE', '/v2/pods/shop/pair::instances', [...new Set(instances)]), {
+    status: 200,
+    body: [{ containers: [{}, {}] }, {}],
+  })
+  await world.settle()
+  t.equal(aliveIds(world).length, 4, 'both are replaced')
+  world.cluster.behave('hold')
+  t.match(await world.send('PUT', '/v2/pods/shop/pair', { ...pod, labels: { owner: 'hera' } }), { status: 200 })
+  t.match(await world.read('/v2/deployments'), [
+    { affectedApps: [], affectedPods: ['/shop/pair'], steps: [{ actions: [{ pod: '/shop/pair' }] }] },
+  ])
+  world.cluster.behave('run-healthy')
+  for (const { info, state } of world.cluster.alive()) {
+    if (state === 'TASK_STAGING') world.cluster.update(info.taskId, 'TASK_RUNNING', { healthy: true })
+  }
+  await world.settle()
+  for (const { info, state } of world.cluster.alive()) {
+    if (state === 'TASK_STAGING') world.cluster.update(info.taskId, 'TASK_RUNNING', { healthy: true })
+  }
+  await world.deployed()
   t.match(await world.send('PUT', '/v2/pods/shop/pair', { ...pod, scaling: { kind: 'fixed', instances: 1 } }), {
     status: 200,
   })
@@ -106,6 +135,8 @@ t.test('a wrong pod is refused with its path', async (t) => {
   const [web, log] = pod.containers
   const table: readonly (readonly [object, string])[] = [
     [{ containers: [] }, '/containers'],
+    [{ environment: { A: { secret: 'none' } } }, '/environment/A/secret'],
+    [{ scheduling: { placement: { acceptedResourceRoles: ['x'] } } }, '/scheduling/placement/acceptedResourceRoles'],
     [{ containers: [web, web] }, '/containers(1)/name'],
     [{ containers: [{ ...web, resources: { cpus: -1, mem: 32 } }] }, '/containers(0)/resources/cpus'],
     [

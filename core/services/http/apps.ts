@@ -50,14 +50,14 @@ export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
   updateRoutes(app, api, 'PUT')
   updateRoutes(app, api, 'PATCH')
   app.get<Below>('/v2/apps/*', (request, reply) => {
-    const target = parseTarget(request.params['*'])
+    const target = targetOf(api, request.params['*'])
     if (target.kind === 'tasks') return listAppTasks(api, target.id, { request, reply })
     if (target.kind === 'versions') return reply.send(listVersions(api, target.id))
     if (target.kind === 'version') return sendVersion(api, target, reply)
     return reply.send({ app: oneApp(api, requireKind(target, 'app').id, request.query) })
   })
   app.delete<Below>('/v2/apps/*', async (request, reply) => {
-    const target = parseTarget(request.params['*'])
+    const target = targetOf(api, request.params['*'])
     if (target.kind === 'tasks') return deleteAppTasks(api, { target, query: request.query, reply })
     if (target.kind === 'task') return deleteAppTask(api, { target, query: request.query, reply })
     const { id } = requireKind(target, 'app')
@@ -65,7 +65,7 @@ export function appRoutes(app: FastifyInstance, api: ServicesApi): void {
     return withDeployment(reply, deployed).send(deploymentBody(deployed))
   })
   app.post<Below>('/v2/apps/*', async (request, reply) => {
-    const { id } = requireKind(parseTarget(request.params['*']), 'restart')
+    const { id } = requireKind(targetOf(api, request.params['*']), 'restart')
     const deployed = await api.deploy((context) => restartApp(context, id, readLock(request.query)))
     return withDeployment(reply, deployed).send(deploymentBody(deployed))
   })
@@ -85,7 +85,7 @@ function updateRoutes(app: FastifyInstance, api: ServicesApi, method: 'PUT' | 'P
     method,
     url: '/v2/apps/*',
     handler: async (request, reply) => {
-      const { id } = requireKind(parseTarget(request.params['*']), 'app')
+      const { id } = requireKind(targetOf(api, request.params['*']), 'app')
       const options = { id, ...readLock(request.query), ...updateKind(method, request.query) }
       const version = versionAsked(request.body)
       const former = version === undefined ? undefined : await readVersion(api, id, version)
@@ -104,6 +104,13 @@ function updateKind(
 ): { fields: 'keep-others' | 'replace'; missing: 'create' | 'refuse' } {
   const partial = readFlag(query, 'partialUpdate', 'true') === 'true'
   return { fields: partial ? 'keep-others' : 'replace', missing: method === 'PUT' ? 'create' : 'refuse' }
+}
+
+/** @throws ERR_SERVICES_UNKNOWN also for a pod */
+function targetOf({ world }: ServicesApi, path: string): AppTarget {
+  const target = parseTarget(path)
+  if (world.app(target.id)?.definition.pod !== undefined) throw unknownApp(target.id)
+  return target
 }
 
 function requireKind<Kind extends AppTarget['kind']>(
@@ -130,6 +137,7 @@ function listApps(api: ServicesApi, query: unknown): readonly unknown[] {
     .filter(({ definition }) => cmd === undefined || definition.cmd?.includes(cmd) === true)
     .filter(({ definition }) => id === undefined || definition.id.includes(id))
     .filter(({ definition }) => selectors.every((matches) => matches(definition.labels)))
+    .toSorted((a, b) => (a.definition.id < b.definition.id ? -1 : 1))
     .flatMap(({ definition }) => api.facts(definition.id) ?? [])
     .map((facts) => appJson(facts, embed))
 }

@@ -1,6 +1,5 @@
 import { type FastifyInstance } from 'fastify'
 import { AppError } from '../../base/errors.ts'
-import { parseTaskId } from '../../model/ids.ts'
 import { deleteApp, killTasks } from '../commands.ts'
 import { type AppId, parseAppId } from '../ids.ts'
 import { createPod, unknownPod, updatePod } from '../pods.ts'
@@ -11,6 +10,7 @@ import { type ServicesApi } from '../services.ts'
 import { formatVersion } from '../version.ts'
 import { withDeployment } from './reply.ts'
 import { readLock } from './request.ts'
+import { readVersion } from './versions.ts'
 
 /** Requests to a path below /v2/pods. */
 interface Below {
@@ -38,7 +38,11 @@ export function podRoutes(app: FastifyInstance, api: ServicesApi): void {
   app.delete<Below>('/v2/pods/*', async (request, reply) => {
     const [path = '', what] = request.params['*'].split('::')
     const { id, facts } = podAt(api, path)
-    if (what !== undefined) return reply.send(await killInstance(api, facts, what))
+    if (what === 'instances') return reply.send(await killInstances(api, facts, instanceNames(request.body)))
+    if (what !== undefined) {
+      const [killed] = await killInstances(api, facts, [/^instances\/(.+)$/.exec(what)?.[1] ?? what])
+      return reply.send(killed)
+    }
     const deployed = await api.deploy((context) => deleteApp(context, id, readLock(request.query)))
     return withDeployment(reply.code(202), deployed).send()
   })
@@ -64,7 +68,7 @@ function parseId(path: string): AppId | undefined {
   }
 }
 
-function readPods(api: ServicesApi, path: string): unknown {
+async function readPods(api: ServicesApi, path: string): Promise<unknown> {
   const [id = '', what] = path.split('::')
   const nowMs = api.clock.nowMs()
   if (id === '' && what === 'status') return pods(api).map((facts) => podStatusJson(facts, nowMs))
@@ -73,17 +77,34 @@ function readPods(api: ServicesApi, path: string): unknown {
   if (what === undefined) return podJson(record)
   if (what === 'status') return podStatusJson(facts, nowMs)
   if (what === 'versions') return [...new Set([...record.history, record.version])].map(formatVersion)
+  const version = /^versions\/(.+)$/.exec(what)?.[1]
+  if (version !== undefined) return versionJson(api, facts, version)
   throw new AppError('ERR_SERVICES_UNKNOWN', `there is no /v2/pods/${path}`)
 }
 
-async function killInstance(api: ServicesApi, { instances }: AppFacts, what: string): Promise<unknown> {
-  const [, asked] = /^instances\/(.+)$/.exec(what) ?? []
-  const instance = instances.find((one) => asked === one.id || asked === instanceIdOf(one))
-  if (instance === undefined) throw new AppError('ERR_SERVICES_UNKNOWN', `there is no pod instance "${asked ?? what}"`)
-  const ref = { app: instance.appId, id: parseTaskId(instance.id) }
+async function versionJson(api: ServicesApi, { record }: AppFacts, version: string): Promise<unknown> {
+  const definition = await readVersion(api, record.definition.id, version)
+  return podJson({ ...record, definition, version: Date.parse(version) })
+}
+
+/** The body of `DELETE …::instances`: their ids. */
+function instanceNames(body: unknown): readonly string[] {
+  if (Array.isArray(body) && body.every((name) => typeof name === 'string')) return body
+  throw new AppError('ERR_SERVICES_REQUEST', 'the body is an array of ids of instances')
+}
+
+/** Those that are there; they are replaced. @throws ERR_SERVICES_UNKNOWN when none of them is */
+async function killInstances(
+  api: ServicesApi,
+  { instances }: AppFacts,
+  names: readonly string[],
+): Promise<readonly unknown[]> {
+  const found = instances.filter((one) => names.includes(one.id) || names.includes(instanceIdOf(one)))
+  if (found.length === 0) throw new AppError('ERR_SERVICES_UNKNOWN', `there is no pod instance "${names.join(', ')}"`)
+  const refs = found.map(({ appId, id }) => ({ app: appId, id }))
   await api.submit((context) => {
-    const reply = killTasks(context, [ref], { lock: 'respect', afterwards: 'replace' })
+    const reply = killTasks(context, refs, { lock: 'respect', afterwards: 'replace' })
     return { reply, apps: reply.killed.map(({ appId }) => appId) }
   })
-  return podInstanceJson(instance, api.clock.nowMs())
+  return found.map((instance) => podInstanceJson(instance, api.clock.nowMs()))
 }
