@@ -7,9 +7,9 @@ import { parseCidr } from '../../core/base/cidr.ts'
 import { masterRoutes } from '../../core/master/http/routes.ts'
 import { openHttpApp } from '../../core/master/http/server.ts'
 import { profileOf } from '../../core/master/networks/profile.ts'
-import { openMemoryStore } from '../../core/store/memory.ts'
+import { type MemoryStore, openMemoryStore } from '../../core/store/memory.ts'
 import { fakeAgents, registerAll } from '../support/big-cluster.ts'
-import { startFramework, startMaster, until } from '../support/master.ts'
+import { startFramework, startMaster, type TestMaster, until } from '../support/master.ts'
 import { type Bench, type BenchRow } from './report.ts'
 
 const agentCount = Number(process.env['WEFT_BENCH_AGENTS'] ?? 40_000)
@@ -18,7 +18,7 @@ const tasksPerAgent = 10
 /** Room for more machines than the default profile has. */
 const profile = { ...profileOf('default'), vteps: [parseCidr('100.112.0.0/12')] }
 
-/** Registration of all agents with their tasks in one process, over the session interface without gRPC; then `/state` of it. */
+/** Registration of all agents with their tasks in one process, over the session interface without gRPC; `/state` of it; and the same with the next master. */
 export const run: Bench = async (report) => {
   const bench = 'state'
   const tasks = agentCount * tasksPerAgent
@@ -27,7 +27,8 @@ export const run: Bench = async (report) => {
     const ratio = row.peer === null ? null : row.ours / row.peer
     report({ bench, conditions, ratio, ...row })
   }
-  const master = await startMaster(openMemoryStore(), { profile })
+  const store = openMemoryStore()
+  const master = await startMaster(store, { profile })
   const frameworks = [startFramework(master, { name: 'one' }), startFramework(master, { name: 'two' })]
   await until(() => frameworks.every((framework) => framework.id() !== undefined), 'the frameworks')
   for (const framework of frameworks) framework.call({ kind: 'suppress' })
@@ -66,7 +67,22 @@ export const run: Bench = async (report) => {
   server.closeAllConnections()
   server.close()
   await app.close()
-  await master.crash()
+  await master.close()
+  master.grpc.close()
+  const heir = await inherit(store)
+  const known = [...heir.context.tasks.all()].length
+  if (known !== tasks) throw new Error(`the next master knows ${known} of ${tasks} tasks`)
+  const again = await secondsOf(() =>
+    registerAll(heir.context, fakeAgents({ agents: agentCount, tasksPerAgent, frameworks: ids })),
+  )
+  tell({ metric: 're-registration, s', ours: again, ...mesos, goal: 'ours <= 10 s', holds: again <= 10 })
+  await heir.crash()
+}
+
+/** The next master: the registry and the cached tasks are known to it, every agent comes back to it. */
+async function inherit(store: MemoryStore): Promise<TestMaster> {
+  const next = openMemoryStore([...(await store.list(''))].map(([key, { value }]) => [key, value] as const))
+  return startMaster(next, { profile })
 }
 
 async function secondsOf(work: () => Promise<unknown>): Promise<number> {
