@@ -65,7 +65,7 @@ export function planApp(input: PlanInput): AppPlan {
   const alive = lost.length === 0 ? input.instances : input.instances.filter((instance) => !lost.includes(instance))
   const stops = planStops({ ...input, instances: alive })
   const launches = nowMs < backoff.untilMs ? 0 : launchCount(input, alive, new Set(stops))
-  const kills = [...stops, ...alive.filter((instance) => needsKill(instance, input))].filter(isOccupying)
+  const kills = [...stops, ...alive.filter((instance) => needsKill(instance, input))].filter(canHear)
   const settled = isSettled(input, alive) && stops.length === 0
   const wakeAtMs = nextWake({ ...input, instances: alive }, new Set(stops))
   const awaitedVersion = firstUnknown(alive, input.convergedVersion)
@@ -74,6 +74,11 @@ export function planApp(input: PlanInput): AppPlan {
     ...(wakeAtMs === undefined ? {} : { wakeAtMs }),
     ...(awaitedVersion === undefined ? {} : { awaitedVersion }),
   }
+}
+
+/** The master does not know a recovered one until its agent is back, and keeps no kill for it: then is the time to ask. */
+function canHear(instance: Instance): boolean {
+  return isOccupying(instance) && instance.phase.kind !== 'recovered'
 }
 
 function isDue(sinceMs: number, afterMs: number, nowMs: number): boolean {
@@ -165,7 +170,7 @@ function inKillOrder(instances: readonly Instance[], record: AppRecord): readonl
 }
 
 function killRetryAtMs({ goal, phase }: Instance, { record, times }: PlanInput): number | undefined {
-  if (goal.kind !== 'stop' || phase.kind === 'unreachable' || phase.kind === 'ended') return undefined
+  if (goal.kind !== 'stop' || !['staged', 'running', 'killing'].includes(phase.kind)) return undefined
   if (goal.askedAtMs === undefined) return 0
   return goal.askedAtMs + record.definition.taskKillGracePeriodSeconds * 1000 + times.killRetryMs
 }
