@@ -20,8 +20,8 @@ export interface StandbyHttpOptions {
   readonly holdMs?: number
 }
 
-/** Longer than a change of leader takes: a client notices nothing but the delay. */
-const defaultHoldMs = 5_000
+/** Longer than a change of leader takes on a machine that has far more to do: a client notices nothing but the delay. */
+const defaultHoldMs = 15_000
 
 /** A request, and whether it came by the address that clients can not leave. */
 interface Exchange {
