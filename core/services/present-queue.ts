@@ -1,6 +1,7 @@
 import { type JsonObject } from '../scheduling/json.ts'
 import { countReasons, funnel } from '../scheduling/offers.ts'
 import { type NoOffers, noOffersText } from './no-offers.ts'
+import { podJson } from './pods-present.ts'
 import { appJson, type AppFacts } from './present.ts'
 import { type UnusedOffer, type Waiting } from './runtime.ts'
 
@@ -30,7 +31,9 @@ export function queueJson(
     count: missing,
     delay: { timeLeftSeconds: Math.ceil(delayMs / 1000), overdue: delayMs === 0 },
     ...(waiting === undefined ? {} : { since: new Date(waiting.sinceMs).toISOString() }),
-    app: appJson({ record, runtime, instances: [] }, new Set()),
+    ...(record.definition.pod === undefined
+      ? { app: appJson({ record, runtime, instances: [] }, new Set()) }
+      : { pod: podJson(record) }),
     processedOffersSummary: offersSummary(waiting),
     ...(waiting === undefined || noOffers.length === 0 ? {} : { noOffers: noOffers.map(noOffersJson) }),
     ...(embed === 'with-offers' ? { lastUnusedOffers: (waiting?.unused ?? []).map(unusedOfferJson) } : {}),

@@ -130,6 +130,18 @@ t.test('a pod from POST to DELETE', async (t) => {
   })
 })
 
+t.test('a pod that fits nowhere waits as a pod', async (t) => {
+  const world = await open(t)
+  const [web] = pod.containers
+  const large = { ...pod, containers: [{ ...web, resources: { cpus: 99, mem: 64 } }] }
+  await world.send('POST', '/v2/pods', large)
+  await world.settle()
+  const [item, ...more] = Object(await world.read('/v2/queue', 'queue'))
+  t.match(item, { count: 2, pod: { id: '/shop/pair' } })
+  t.equal(item.app, undefined)
+  t.same(more, [])
+})
+
 t.test('a wrong pod is refused with its path', async (t) => {
   const world = await open(t)
   const [web, log] = pod.containers
