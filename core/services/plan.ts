@@ -170,9 +170,11 @@ function inKillOrder(instances: readonly Instance[], record: AppRecord): readonl
 }
 
 function killRetryAtMs({ goal, phase }: Instance, { record, times }: PlanInput): number | undefined {
-  if (goal.kind !== 'stop' || !['staged', 'running', 'killing'].includes(phase.kind)) return undefined
-  if (goal.askedAtMs === undefined) return 0
-  return goal.askedAtMs + record.definition.taskKillGracePeriodSeconds * 1000 + times.killRetryMs
+  const patienceMs = record.definition.taskKillGracePeriodSeconds * 1000 + times.killRetryMs
+  // Asked for by an earlier leader that may have ended before its agent was told: the new one does not know of the wish.
+  if (goal.kind === 'run') return phase.kind === 'killing' ? phase.sinceMs + patienceMs : undefined
+  if (!['staged', 'running', 'killing'].includes(phase.kind)) return undefined
+  return goal.askedAtMs === undefined ? 0 : goal.askedAtMs + patienceMs
 }
 
 function needsKill(instance: Instance, input: PlanInput): boolean {
