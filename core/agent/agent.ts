@@ -6,6 +6,7 @@ import { type TaskInfo, type TaskState } from '../model/task.ts'
 import { openJournal, readJournal } from './checkpoint.ts'
 import { newContainerId } from './container-id.ts'
 import { type ContainerExit, type Containerizer } from './containerizer/containerizer.ts'
+import { watchDisk } from './disk-limit.ts'
 import { CustomExecutors } from './executors/customs.ts'
 import { CustomTask } from './executors/custom-task.ts'
 import { defaultPatience, type ExecutorEndpoint, type ExecutorPatience } from './executors/custom-env.ts'
@@ -39,6 +40,8 @@ export interface AgentOptions
   readonly endpoint?: ExecutorEndpoint
   /** How long they may take to subscribe; absent: as long as in Mesos. */
   readonly patience?: ExecutorPatience
+  /** How often tasks' disk usage is compared with their limit; absent or 0: never. */
+  readonly diskWatchMs?: number
   /** Absent: masters may reserve nothing here. */
   readonly reservations?: ReservationFile
   /** Of the machine's present run: /proc/sys/kernel/random/boot_id. */
@@ -56,6 +59,7 @@ export class Agent {
   readonly customs: CustomExecutors
   readonly #ends = new Map<TaskState, number>()
   readonly #dependencies: TaskDependencies
+  readonly #closing = new AbortController()
   #closed = false
 
   constructor(options: AgentOptions) {
@@ -111,6 +115,7 @@ export class Agent {
     }
     this.customs.resume(findings, bootId)
     this.#sweepSandboxes()
+    this.#watchDisk()
     if (openings.length > 0) log.info({ tasks: openings.length }, 'tasks of an earlier agent taken over')
   }
 
@@ -173,6 +178,7 @@ export class Agent {
   /** Stops obeying; containers go on. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#closing.abort()
     this.#updates.close()
     await Promise.allSettled([...this.#tasks.values()].map((task) => task.close()))
     this.customs.close()
@@ -275,6 +281,14 @@ export class Agent {
       log.warn({ error: errorMessage(error) }, 'can not remove old sandboxes')
     }
     clock.after(sandboxSweepMs, () => this.#sweepSandboxes())
+  }
+
+  #watchDisk(): void {
+    const { diskWatchMs: intervalMs = 0, clock, log } = this.#options
+    const usage = this.#containerizer.diskUsage?.bind(this.#containerizer)
+    if (intervalMs === 0 || usage === undefined) return
+    const tasks = () => [...this.#tasks.values()].filter((task) => task instanceof AgentTaskRunner)
+    void watchDisk({ tasks, usage, intervalMs, clock, log }, this.#closing)
   }
 
   #reserve({ reserved, destroyed }: Extract<AgentCommand, { readonly kind: 'reservations' }>): void {

@@ -81,6 +81,7 @@ async function openAgent(flags: AgentFlags, session: MasterSession, { http, sock
     },
     underlay: flags.underlay,
     patience: flags.patience,
+    diskWatchMs: flags.diskWatchMs,
     endpoint: {
       tcp: formatEndpoint(flags.underlay, http.port),
       ...(socket && { socketDir: paths.executorApi }),

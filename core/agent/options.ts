@@ -27,6 +27,8 @@ export interface AgentFlags extends OwnResources, ProvisionFlags {
   readonly httpPort: number
   /** Socket of the Docker Engine; nothing need be there until a task asks for it. */
   readonly dockerSocket: string
+  /** How often tasks' disk usage is compared with their limit, ms; 0: never, there is no limit then. */
+  readonly diskWatchMs: number
   /** How long custom executors may take to subscribe. */
   readonly patience: ExecutorPatience
   readonly logLevel: LogLevel
@@ -64,6 +66,7 @@ export function parseAgentFlags(argv: readonly string[]): AgentFlags {
     imageDiskMb: parseOption('image-disk-mb', values['image-disk-mb'] ?? '20480', parseMegabytes),
     httpPort: parseOption('http-port', values['http-port'] ?? defaultHttpPort, parsePort),
     dockerSocket: parseDockerHost(values['docker-host'] ?? defaultDockerHost),
+    diskWatchMs: parseOption('disk-watch-interval', values['disk-watch-interval'] ?? '15', parseInterval) * 1000,
     patience: parsePatience(values),
     logLevel: parseLogLevel(values['log-level'] ?? 'info'),
   }
@@ -94,6 +97,7 @@ function readFlags(argv: readonly string[]) {
       'image-disk-mb': text,
       'http-port': text,
       'docker-host': text,
+      'disk-watch-interval': text,
       'executor-registration-timeout': text,
       'executor-reregistration-timeout': text,
       'log-level': text,
@@ -124,6 +128,11 @@ function parsePatience(values: ReturnType<typeof readFlags>): ExecutorPatience {
     registrationMs: read('executor-registration-timeout', defaultPatience.registrationMs),
     reregistrationMs: read('executor-reregistration-timeout', defaultPatience.reregistrationMs),
   }
+}
+
+/** Seconds; 0 is off. */
+function parseInterval(text: string): number {
+  return text === '0' ? 0 : parseSeconds(text)
 }
 
 function parseSeconds(text: string): number {

@@ -12,14 +12,18 @@ import { canMakeHosts } from '../support/hosts.ts'
 
 const run = promisify(execFile)
 
-async function withAgent(t: Test, test: (bench: AgentBench, master: ScriptedMaster) => Promise<void>) {
+async function withAgent(
+  t: Test,
+  test: (bench: AgentBench, master: ScriptedMaster) => Promise<void>,
+  flags: readonly string[] = [],
+) {
   const bench = makeAgentBench()
   const master = await openScriptedMaster()
   t.teardown(async () => {
     await bench.remove()
     master.close()
   })
-  bench.start(master.address)
+  bench.start(master.address, { flags })
   await master.until('registration', () => master.registrations.length > 0)
   await test(bench, master)
   t.same(await bench.leftovers(), [], 'nothing is left behind')
@@ -200,6 +204,26 @@ t.test('health', { skip: canMakeHosts }, async (t) => {
     for (const id of ['tcp', 'cmd']) master.order({ kind: 'kill', taskId: shellTask(id, '').taskId, graceMs: 1 })
     for (const id of ['tcp', 'cmd']) await master.status(id, 'TASK_KILLED')
   })
+})
+
+t.test('a task that fills its disk ends, with the reason', { skip: canMakeHosts }, async (t) => {
+  await withAgent(
+    t,
+    async (_, master) => {
+      const fill = 'head -c 8000000 /dev/zero > big; sleep 1000'
+      const room = { cpuMillis: 100, memMb: 32, ports: [] }
+      master.launch(shellTask('full', fill, { resources: { ...room, diskMb: 4 }, killGraceMs: 100 }))
+      master.launch(shellTask('fits', fill, { resources: { ...room, diskMb: 64 } }))
+      const full = await master.status('full', 'TASK_FAILED')
+      t.equal(full.reason, 'REASON_CONTAINER_LIMITATION_DISK')
+      t.match(full.message, /took 8 MB of disk, it has 4 MB/)
+      await master.status('fits', 'TASK_RUNNING')
+      t.notOk(master.updates.some(({ taskId, state }) => taskId === 'fits' && state === 'TASK_FAILED'))
+      master.order({ kind: 'kill', taskId: shellTask('fits', '').taskId, graceMs: 1 })
+      await master.status('fits', 'TASK_KILLED')
+    },
+    ['--disk-watch-interval', '1'],
+  )
 })
 
 t.test('limits are in the kernel', { skip: canMakeHosts || cannotLimit() }, async (t) => {
