@@ -24,7 +24,7 @@ export interface Answer {
 }
 
 /** Longest wait. */
-const patienceMs = 30_000
+const patienceMs = 60_000
 
 /** Opens services as a leader does, in the role that DC/OS has for them. */
 export async function openMasterServices(master: TestMaster, store: Store): Promise<MasterServices> {
