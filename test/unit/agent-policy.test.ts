@@ -48,7 +48,10 @@ t.test('OCI configuration', async (t) => {
   t.same(root, { path: '/state/rootfs', readonly: true })
   const at = (path: string) => mounts.findIndex(({ destination }) => destination === path)
   t.match(mounts[at('/usr')], { source: '/usr', options: ['bind', 'ro', 'nosuid', 'nodev', 'private'] })
-  t.match(mounts[at('/mnt/mesos/sandbox')], { source: input.sandbox, options: ['bind', 'rw', 'nosuid', 'nodev', 'private'] })
+  t.match(mounts[at('/mnt/mesos/sandbox')], {
+    source: input.sandbox,
+    options: ['bind', 'rw', 'nosuid', 'nodev', 'private'],
+  })
   t.ok(at('/etc/hosts') > at('/etc') && at('/var/lib/weft') > at('/var'), 'a mount point is there before its mount')
   t.equal(at('/tmp/elsewhere'), -1, 'what is not seen needs no cover')
   t.match(linux, {

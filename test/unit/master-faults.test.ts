@@ -7,6 +7,7 @@ import { silentLog } from '../../core/base/log.ts'
 import { parseTaskId } from '../../core/model/ids.ts'
 import { openMemoryStore } from '../../core/store/memory.ts'
 import { openTenure } from '../../core/store/tenure.ts'
+import { formatCachedTask, parseCachedTask } from '../../core/master/tasks/cache.ts'
 import { openTermFile } from '../../networking/node/terms.ts'
 import { type ManualClock, openManualClock } from '../support/agent-clock.ts'
 import {
@@ -143,6 +144,31 @@ t.test("a framework's deadline runs over leaders", async (t) => {
   t.same(agent.killed, [], 'all of its time: 299 s')
   await pass(third, clock, 2_000)
   await until(() => agent.killed.length === 1, 'and no second time with each leader')
+})
+
+t.test('a former leader has cached less than its framework acknowledged', async (t) => {
+  const { store, clock, master, agent, framework, task } = await startScene(t)
+  const { port } = master.grpc
+  const frameworkId = framework.id()
+  await master.abdicate()
+  for (const [key, { value }] of await store.list('tasks/')) {
+    const cached = parseCachedTask(value)
+    if (cached === undefined) throw new Error('no such text is written')
+    const older = formatCachedTask({ ...cached, status: { ...cached.status, state: 'TASK_STAGING' } })
+    await store.write([{ key, value: older }], { term: 1 })
+  }
+  const second = await startMaster(store, { port, clock })
+  t.teardown(() => second.crash())
+  t.equal(second.context.tasks.get(task)?.status.state, 'TASK_STAGING')
+  const again = startFramework(second, frameworkId === undefined ? {} : { id: frameworkId })
+  again.call({ kind: 'reconcile', taskIds: [task] })
+  again.call({ kind: 'reconcile', taskIds: [] })
+  await until(() => agent.registrations() === 2 && again.updates(task).length > 0, 'the agent is back')
+  t.same(
+    again.updates(task).map(({ state }) => state),
+    ['TASK_RUNNING'],
+    'its agent is asked first: it tells nothing twice',
+  )
 })
 
 t.test('a node daemon keeps the highest term', async (t) => {

@@ -9,8 +9,9 @@ type Question = Pick<Extract<SchedulerCall, { readonly kind: 'reconcile' }>, 'ta
 
 /**
  * Tells a framework what the master knows of its tasks: of all for an empty list, else of those. Of a task that the master
- * does not know, the agent's fate decides; as long as an agent of an earlier master may still come back with it, the answer
- * waits. Source: reference/mesos-core.md, Reconciliation.
+ * does not know, the agent's fate decides. As long as an agent of an earlier master may still come back with it, the answer
+ * waits, also of a task that is known: what an earlier master cached may be older than what its framework acknowledged, and
+ * its agent tells nothing twice. Source: reference/mesos-core.md, Reconciliation.
  */
 export function reconcile(
   context: MasterContext,
@@ -18,13 +19,13 @@ export function reconcile(
   { taskIds, agentOf = new Map() }: Question,
 ): void {
   if (taskIds.length === 0) {
-    for (const task of context.tasks.ofFramework(framework.id)) tellKnown(context, task)
+    for (const task of context.tasks.ofFramework(framework.id)) tellOrWait(context, framework, task)
     return
   }
   for (const taskId of taskIds) {
     const task = context.tasks.get(taskId)
     const agentId: AgentId | undefined = agentOf.get(taskId)
-    if (task?.frameworkId === framework.id) tellKnown(context, task)
+    if (task?.frameworkId === framework.id) tellOrWait(context, framework, task)
     else if (isRecovering(context, agentId)) framework.unanswered.set(taskId, agentId)
     else tellUnknown(context, framework, { taskId, agentId })
   }
@@ -45,6 +46,12 @@ export function answerPending(context: MasterContext): void {
 function isRecovering({ agents }: MasterContext, agentId?: AgentId): boolean {
   if (agentId !== undefined) return agents.get(agentId)?.state.kind === 'recovered'
   return [...agents.values()].some(({ state }) => state.kind === 'recovered')
+}
+
+function tellOrWait(context: MasterContext, framework: FrameworkEntry, task: MasterTask): void {
+  const { taskId, agentId } = task.info
+  if (isRecovering(context, agentId)) framework.unanswered.set(taskId, agentId)
+  else tellKnown(context, task)
 }
 
 function tellKnown(context: MasterContext, { status, info, frameworkId }: MasterTask): void {
