@@ -8,7 +8,7 @@ import { frameworkOfTask } from '../frameworks/lifecycle.ts'
 import { answerPending } from '../frameworks/reconcile.ts'
 import { type AgentRecord } from '../registry/state.ts'
 import { reservationsKept, tellReservations } from '../reservations/run.ts'
-import { agentUpdate, forward, frameworkName, healthChange, judge, putTask } from '../tasks/tasks.ts'
+import { agentUpdate, forward, frameworkName, healthChange, isBehindVip, judge, putTask } from '../tasks/tasks.ts'
 import { decideAdmitAgent } from './admit.ts'
 import { goneAgent } from './decide-life.ts'
 import { forgetAgent, schedulePing } from './liveness.ts'
@@ -134,8 +134,11 @@ function takeOverTasks(context: MasterContext, { record, link }: AgentEntry, { t
     putTask(context, task)
     const graceMs = framework.state === 'removed' ? info.killGraceMs : task.killing?.graceMs
     // One that still drains is told when that is over.
-    if (graceMs !== undefined && !context.drains.waits(info.taskId))
-      link?.send({ kind: 'kill', taskId: info.taskId, graceMs })
+    if (graceMs !== undefined && !context.drains.waits(info.taskId)) {
+      // What an earlier leader decided the nodes may not know yet.
+      if (isBehindVip(task)) context.drains.kill(info.taskId, graceMs)
+      else link?.send({ kind: 'kill', taskId: info.taskId, graceMs })
+    }
     if (finding.back === 'back') {
       const status = { ...task.status, source: 'MASTER', reason: 'REASON_AGENT_REREGISTERED' } as const
       forward(context, frameworkId, status, record.id)

@@ -23,8 +23,9 @@ export interface Progress {
   /** Has `version` reached every node now? */
   check(version: number): Convergence
   /**
-   * Waits until it has, or until `timeoutMs` is over; then says who is missing. `of`: only nodes whose daemon is there now
-   * are waited for, and not those that say that they failed at it or at a later one.
+   * Waits until it has, or until `timeoutMs` is over; then says who is missing. `of`: only nodes whose daemon is there, or
+   * was there (or this master began) less than {@link returnMs} ago, are waited for, and not those that say that they
+   * failed at it or at a later one.
    * @throws AbortError
    */
   wait(
@@ -34,6 +35,12 @@ export interface Progress {
   /** Calls `listener` whenever a node has told something, or left. @returns ends that */
   watch(listener: () => void): () => void
 }
+
+/**
+ * A node daemon that was killed is back within this, and so are all of them after a change of leader. Meanwhile its kernel
+ * balances on as it was told last.
+ */
+export const returnMs = 5_000
 
 /** What progress needs. */
 export interface ProgressOptions {
@@ -80,7 +87,8 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       const { problem, triedVersion } = entryOf(node)
       return problem !== '' && triedVersion >= version
     }
-    const counts = ({ node, connected }: NodeProgress) => among === 'all' || (connected && !failedAt(node))
+    const isThere = (node: NodeName) => entryOf(node).connected || clock.monotonicMs() - entryOf(node).seenMs < returnMs
+    const counts = ({ node }: NodeProgress) => among === 'all' || (isThere(node) && !failedAt(node))
     const nodes = [...waitedFor()].map(of).filter(counts)
     const found = convergence(version, nodes)
     return version > keeper.version() ? { ...found, converged: false } : found
@@ -91,6 +99,7 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       const finish = (settle: () => void) => {
         waiters.delete(look)
         cancel()
+        cancelReturns()
         stopListening()
         signal.removeEventListener('abort', abort)
         settle()
@@ -101,6 +110,7 @@ export function openProgress({ keeper, waitedFor, clock }: ProgressOptions): Pro
       }
       const abort = () => finish(() => reject(signal.reason))
       const cancel = clock.after(timeoutMs, () => finish(() => resolve(check(version, among))))
+      const cancelReturns = among === 'answering' ? clock.after(returnMs, look) : () => undefined
       const stopListening = keeper.onPublish(look)
       signal.addEventListener('abort', abort, { once: true })
       waiters.add(look)

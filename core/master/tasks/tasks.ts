@@ -201,8 +201,7 @@ function killOne(context: MasterContext, task: MasterTask, graceMs: number): voi
   if (isTerminal(task.status.state)) return
   const next = stepTask(task, { kind: 'kill', graceMs, nowMs: context.clock.nowMs() })
   putTask(context, next)
-  const isBehindVip = task.status.state === 'TASK_RUNNING' && hasVips(task)
-  if (isBehindVip) context.drains.kill(task.info.taskId, graceMs)
+  if (isBehindVip(task)) context.drains.kill(task.info.taskId, graceMs)
   else sendKill(context, task.info.taskId, graceMs)
 }
 
@@ -217,8 +216,9 @@ export function sendKill(
   agents.get(task.info.agentId)?.link?.send({ kind: 'kill', taskId, graceMs })
 }
 
-function hasVips(task: MasterTask): boolean {
-  return taskVips(vipLabels(task), 'pass-over').length > 0
+/** True when nodes balance connections to it: its end must wait until they have turned away. */
+export function isBehindVip(task: MasterTask): boolean {
+  return task.status.state === 'TASK_RUNNING' && taskVips(vipLabels(task), 'pass-over').length > 0
 }
 
 /** The master's own word on a task; one that ends it ends it here too, for no acknowledgement will come. */
