@@ -79,10 +79,10 @@ function convergenceReasons(version: number, { missing }: WaitingContext): reado
 }
 
 function instanceReasons(record: AppRecord, instance: Instance, context: WaitingContext): readonly string[] {
-  const { phase, goal, shownIn } = instance
+  const { phase, goal, shownIn, place } = instance
   if (!isOccupying(instance)) return []
-  if (goal.kind === 'stop' || phase.kind === 'killing') return ['end']
-  if (phase.kind === 'recovered') return ['word of its agent']
+  if (goal.kind === 'stop' || phase.kind === 'killing') return [`end on ${place.hostname}`]
+  if (phase.kind === 'recovered') return [`word of its agent on ${place.hostname}`]
   if (phase.kind === 'staged') return [`start: ${phase.state}`]
   if (phase.kind !== 'running') return []
   if (phase.health === 'unhealthy') return ['health: the last check failed']
