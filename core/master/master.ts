@@ -166,6 +166,7 @@ function assemble(
       return task && vipLabels(task)
     },
     publish: () => parts.keeper.flush(),
+    keep: () => parts.tasks.written(),
     progress,
     send: (taskId, graceMs) => {
       const task = parts.tasks.get(taskId)

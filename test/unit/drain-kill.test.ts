@@ -10,7 +10,8 @@ import { startAgent, startFramework, startMaster, startNode, until } from '../su
 const drainLimitMs = 1_500
 
 t.test('a task behind a VIP ends when every node that is there has turned away from it', async (t) => {
-  const master = await startMaster(openMemoryStore(), { drainTimes: { waitMs: drainLimitMs } })
+  const store = openMemoryStore()
+  const master = await startMaster(store, { drainTimes: { waitMs: drainLimitMs } })
   let held = false
   const nodes = [startNode('node1', master.address), startNode('node2', master.address, { held: () => held })]
   const agent = startAgent({ name: 'node1', address: master.address })
@@ -57,6 +58,8 @@ t.test('a task behind a VIP ends when every node that is there has turned away f
   nodes[1]?.ack(nodes[1].snapshot().version)
   await until(() => agent.killed.includes(first), 'now')
   t.ok(performance.now() - startedMs < drainLimitMs, 'by the event, not by the limit')
+  const kept = JSON.parse((await store.get(`tasks/${first}`))?.value ?? '{}')
+  t.match(kept, { killing: { graceMs: 3_000 } }, 'a next master would not send clients to it again')
 
   framework.call({ kind: 'kill', taskId: second })
   const askedMs = performance.now()

@@ -46,6 +46,8 @@ export interface DrainsOptions {
   /** Publishes what was changed. @returns the version that has it */
   readonly publish: () => number
   readonly progress: Pick<Progress, 'wait'>
+  /** Makes durable that the tasks are to end. */
+  readonly keep: () => Promise<void>
   readonly send: (taskId: TaskId, graceMs: number) => void
   readonly clock: Clock
   readonly log: Logger
@@ -66,7 +68,7 @@ export function taskHoldMs(task: VipLabels, otherwise: number): number {
 
 /** Opens it with nothing waiting. Kills of one turn of events share a version and a wait. */
 export function openDrains(options: DrainsOptions): Drains {
-  const { times, labels, publish, progress, send, clock, log } = options
+  const { times, labels, publish, progress, keep, send, clock, log } = options
   const closing = new AbortController()
   const { signal } = closing
   const graces = new Map<TaskId, number>()
@@ -78,7 +80,8 @@ export function openDrains(options: DrainsOptions): Drains {
   }
   const turnAway = async (ids: readonly TaskId[]) => {
     const startedMs = clock.monotonicMs()
-    const { version, missing } = await progress.wait(publish(), { timeoutMs: times.waitMs, signal, of: 'answering' })
+    const known = progress.wait(publish(), { timeoutMs: times.waitMs, signal, of: 'answering' })
+    const [{ version, missing }] = await Promise.all([known, keep()])
     const waitedMs = Math.round(clock.monotonicMs() - startedMs)
     if (missing.length === 0) return
     const nodes = missing.map(({ node }) => node)

@@ -9,10 +9,13 @@ import { openTaskIndex, type TaskIndex } from './lookup.ts'
 
 /**
  * The master's tasks. The agents have the truth about them; what is kept in the store is a cache, so that a new master's
- * snapshot loses no task while the agents are still coming back. It is written in batches, never waited for.
+ * snapshot loses no task while the agents are still coming back. It is written in batches, and waited for only before a
+ * task that clients reach is told to end: a new master must not send them to it again.
  */
 export interface TaskTable extends TaskIndex {
   readonly executors: ExecutorTable
+  /** Resolves when all that was set is written; what can't be written is tried again later. Never rejects. */
+  written(): Promise<void>
   /** Writes what is not written yet. @throws what the store throws */
   close(): Promise<void>
 }
@@ -65,12 +68,18 @@ export async function openTaskTable(options: TaskTableOptions): Promise<TaskTabl
       await writeDirty()
     } catch (error) {
       log.warn({ reason: errorMessage(error), tasks: dirty.size }, 'tasks could not be cached, trying again')
-      cancel ??= clock.after(retryAfterMs, () => void flush())
+      cancel ??= clock.after(retryAfterMs, () => void written())
     }
+  }
+  let last: Promise<void> = Promise.resolve()
+  /** One write after another: what an earlier one still writes is not dirty any more. */
+  const written = () => {
+    last = last.then(flush)
+    return last
   }
   const touch = (id: TaskId) => {
     dirty.add(id)
-    cancel ??= clock.after(flushAfterMs, () => void flush())
+    cancel ??= clock.after(flushAfterMs, () => void written())
   }
   for (const [key, { value }] of await store.list(prefix)) {
     const task = parseCachedTask(value)
@@ -92,7 +101,11 @@ export async function openTaskTable(options: TaskTableOptions): Promise<TaskTabl
     get size() {
       return tasks.size
     },
-    close: writeDirty,
+    written,
+    close: async () => {
+      await last
+      await writeDirty()
+    },
   }
 }
 
