@@ -79,14 +79,20 @@ function convergenceReasons(version: number, { missing }: WaitingContext): reado
 }
 
 function instanceReasons(record: AppRecord, instance: Instance, context: WaitingContext): readonly string[] {
-  const { phase, goal, shownIn, place } = instance
   if (!isOccupying(instance)) return []
-  if (goal.kind === 'stop' || phase.kind === 'killing') return [`end on ${place.hostname}`]
-  if (phase.kind === 'recovered') return [`word of its agent on ${place.hostname}`]
-  if (phase.kind === 'staged') return [`start: ${phase.state}`]
-  if (phase.kind !== 'running') return []
-  if (phase.health === 'unhealthy') return ['health: the last check failed']
-  if (phase.health === 'pending') return ['health: no check has answered yet']
-  if (instance.networks.length === 0 && !isHostMode(record.definition)) return ['address']
+  const own = ownReason(record, instance)
+  if (own !== undefined) return [`${own} on ${instance.place.hostname}`]
+  const { shownIn } = instance
   return isServing(instance) && shownIn !== undefined ? convergenceReasons(shownIn, context) : []
+}
+
+/** What an instance waits for on its agent. */
+function ownReason(record: AppRecord, { phase, goal, networks }: Instance): string | undefined {
+  if (goal.kind === 'stop' || phase.kind === 'killing') return 'end'
+  if (phase.kind === 'recovered') return 'word of its agent'
+  if (phase.kind === 'staged') return `start: ${phase.state}`
+  if (phase.kind !== 'running') return undefined
+  if (phase.health === 'unhealthy') return 'health: the last check failed'
+  if (phase.health === 'pending') return 'health: no check has answered yet'
+  return networks.length === 0 && !isHostMode(record.definition) ? 'address' : undefined
 }

@@ -95,12 +95,14 @@ function takeOffice(session: RedisSession, { owner, term, sentAtMs, holdMs, turn
 }
 
 async function renew(session: RedisSession, tenure: Tenure, owner: string): Promise<void> {
-  const { clock, scripts, target } = session
+  const { clock, scripts, seen, target } = session
   const { term } = tenure.leadership
   const sentAtMs = clock.monotonicMs()
   try {
-    const [kind, newest = ''] = await request(session, () => scripts.renew(owner, target.leaseMs, term))
+    const reply = await request(session, () => scripts.renew(owner, target.leaseMs, term, seen.revision))
+    const [kind, newest = ''] = reply
     if (kind === 'OK') tenure.confirm(sentAtMs)
+    else if (kind === 'BEHIND') tenure.end(behind(session, reply))
     else tenure.end(termError(term, Number(newest)))
   } catch (error) {
     if (!hasCode(error, 'ERR_STORE_UNAVAILABLE')) tenure.isValid() // what else there is has ended it already

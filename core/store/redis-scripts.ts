@@ -71,8 +71,13 @@ redis.call('PUBLISH', ARGV[1], ARGV[2])
 return {'OK', count('term')}
 `
 
-/** ARGV: channel, owner, lease in ms, term. Answers OK, or LOST when another leads or the lease has ended. */
+/**
+ * ARGV: channel, owner, lease in ms, term, revision seen. Answers OK; LOST when another leads or the lease has ended; BEHIND,
+ * field and count: a leader that has nothing to write must learn too that the server has lost what it wrote.
+ */
 export const renewScript = `${office}
+local lost = behind('revision', ARGV[5])
+if lost then return lost end
 if redis.call('GET', KEYS[2]) ~= ARGV[2] or count('term') ~= ARGV[4] then return {'LOST', count('term')} end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {'OK', count('term')}

@@ -9,6 +9,7 @@ import { explain } from '../../networking/explain/explain.ts'
 import { formatExplanation } from '../../networking/explain/format.ts'
 import { canMakeHosts } from '../support/hosts.ts'
 import { digAt, eventually, servingTasks, startTestCluster } from '../support/local-cluster.ts'
+import { removeApps } from '../support/vips/stage.ts'
 
 const { signal } = new AbortController()
 const server = `use IO::Socket::IP; my $s = IO::Socket::IP->new(LocalHost => '::', V6Only => 0, LocalPort => 8080, Listen => 64, ReuseAddr => 1) or die $@;
@@ -32,14 +33,6 @@ async function running(cluster: LocalCluster, id: string, count: number) {
   return eventually(`${count} tasks of ${id} run`, async () => {
     const tasks = await servingTasks(cluster, id)
     return tasks.length === count ? tasks : undefined
-  })
-}
-
-async function removeApp({ api }: LocalCluster, id: string): Promise<void> {
-  await api.send('DELETE', `/v2/apps/${id}?force=true`)
-  await eventually(`${id} is gone`, async () => {
-    const tasks = await recordsOf(api, '/weft/v1/tasks', 'tasks')
-    return tasks.some((task) => String(task['id']).startsWith(`${id}.`)) ? undefined : true
   })
 }
 
@@ -73,7 +66,7 @@ t.test('networks at run time', { skip: canMakeHosts }, async (t) => {
     const refused = await api.request('DELETE', '/weft/v1/networks/shop')
     t.equal(refused.status, 409)
     t.match(refused.body, { code: 'ERR_MASTER_NETWORK_IN_USE', message: /app \/till, task till\./ })
-    await removeApp(cluster, 'till')
+    await removeApps(cluster, 'till')
     t.match(await api.request('DELETE', '/weft/v1/networks/shop'), { status: 200 })
     await converged(cluster)
     for (const host of layout.hosts) t.notMatch(await runAt(layout, host.name, ['ip', 'link', 'show']), /wfv1026/)
@@ -129,8 +122,8 @@ t.test('networks at run time', { skip: canMakeHosts }, async (t) => {
         const queue = JSON.stringify(await api.get('/v2/queue'))
         return queue.includes('"reason":"InsufficientAddresses","declined":1') ? true : undefined
       })
-      await removeApp(cluster, 'stuck')
-      await removeApp(cluster, 'few')
+      await removeApps(cluster, 'stuck')
+      await removeApps(cluster, 'few')
       t.match(await api.request('DELETE', '/weft/v1/networks/tiny'), { status: 200 })
     },
   )

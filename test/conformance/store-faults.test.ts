@@ -202,6 +202,11 @@ async function loseLastSecond(t: Test, kind: Kind): Promise<void> {
   rmSync(server.directory, { recursive: true })
   cpSync(kept, server.directory, { recursive: true })
   await server.start(...args)
+  await new Promise<void>((resolve) => {
+    if (first.lost.aborted) resolve()
+    else first.lost.addEventListener('abort', () => resolve(), { once: true })
+  })
+  t.pass('a leader that writes nothing learns it too')
   const late = leader.write([{ key: 'k', value: 'late' }], { term: first.term })
   t.match(await late.catch(codeOf), /^ERR_STORE_(WENT_BACK|TERM|UNAVAILABLE)$/, 'it has seen more')
   const fresh = await at(url)

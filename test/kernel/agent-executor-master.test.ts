@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { makeAgentBench } from '../support/agent-process.ts'
 import { canMakeHosts } from '../support/hosts.ts'
+import { hidesCheckout } from '../support/visible.ts'
 import { type Json, type MesosFramework, subscribeMesos, wireTask } from '../support/mesos-framework-client.ts'
 import { startMesosMaster } from '../support/mesos-master.ts'
 
@@ -47,7 +48,7 @@ async function reaches(framework: MesosFramework, id: string, state: string): Pr
   return status
 }
 
-t.test('a custom executor, by the scheduler API', { skip: canMakeHosts }, async (t) => {
+t.test('a custom executor, by the scheduler API', { skip: canMakeHosts || hidesCheckout() }, async (t) => {
   const { bench, framework, offer, launch } = await openWorld(t)
   const task = (id: string) => ({ ...wireTask(offer, id), command: null, executor: customExecutor })
   await launch({ type: 'LAUNCH', launch: { task_infos: [task('one'), task('two')] } })

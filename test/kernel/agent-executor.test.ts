@@ -11,6 +11,7 @@ import { type TaskInfo } from '../../core/model/task.ts'
 import { openScriptedMaster, type ScriptedMaster } from '../support/agent-master.ts'
 import { type AgentBench, makeAgentBench, shellTask, stopProcess } from '../support/agent-process.ts'
 import { canMakeHosts } from '../support/hosts.ts'
+import { hidesCheckout } from '../support/visible.ts'
 
 const program = fileURLToPath(new URL('../fixtures/mesos-executor.ts', import.meta.url))
 
@@ -90,7 +91,7 @@ async function eventually(look: () => boolean): Promise<boolean> {
 
 const frameworkOf = ({ framework: frameworkId }: ScriptedMaster) => ({ frameworkId })
 
-t.test('several tasks, messages both ways, a kill, the end', { skip: canMakeHosts }, async (t) => {
+t.test('several tasks, messages both ways, a kill, the end', { skip: canMakeHosts || hidesCheckout() }, async (t) => {
   const { bench, master, start } = await makeWorld(t)
   await start()
   const networks = [{ name: parseNetworkName('dcos'), labels: {}, portMappings: [] }]
@@ -184,69 +185,77 @@ async function refusals(t: Test, master: ScriptedMaster, env: Record<string, str
   }
 }
 
-t.test("the agent's SIGKILL: nothing is lost, nothing doubled", { skip: canMakeHosts }, async (t) => {
-  const { bench, master, start } = await makeWorld(t)
-  const first = await start()
-  const executor = customExecutor('lives')
-  master.launch(taskOf(executor, 'stays'), taskOf(executor, 'ends', 'finish-alone'))
-  for (const id of ['stays', 'ends']) await master.status(id, 'TASK_RUNNING')
-  await stopProcess(first, 'SIGKILL')
-  t.ok(await says(bench, 'lives', /UPDATE ends TASK_FINISHED/), 'it ends while there is no agent')
-  const uuid = /UPDATE ends TASK_FINISHED (\S+)/.exec(bench.output('lives'))?.[1] ?? ''
-  const second = await start()
-  t.match(await master.status('ends', 'TASK_FINISHED'), { uuid: Buffer.from(uuid, 'base64').toString('hex') })
-  t.ok(await says(bench, 'lives', new RegExp(`ACKNOWLEDGED ${uuid.replaceAll('+', '\\+')}`)), 'told again, and kept')
-  master.launch(taskOf(executor, 'later'))
-  await master.status('later', 'TASK_RUNNING')
-  await stopProcess(second, 'SIGTERM')
-  await start()
-  t.same(
-    master.registrations
-      .at(-1)
-      ?.tasks.map(({ info, latest }) => `${info.taskId} ${latest.state}`)
-      .toSorted(),
-    ['later TASK_RUNNING', 'stays TASK_RUNNING'],
-  )
-  t.equal(bench.output('lives').match(/^ENV /gm)?.length, 1, 'one executor all the time')
-  t.equal(bench.output('lives').match(/^UPDATE stays/gm)?.length, 1, 'no task was launched twice')
-  const kinds = new Map(master.updates.map(({ uuid: id, taskId, state }) => [id, `${taskId} ${state}`]))
-  t.same([...kinds.values()].toSorted(), [
-    'ends TASK_FINISHED',
-    'ends TASK_RUNNING',
-    'later TASK_RUNNING',
-    'stays TASK_RUNNING',
-  ])
-  t.ok(await eventually(() => (bench.output('lives').match(/^SUBSCRIBE 200/gm)?.length ?? 0) >= 3))
-  master.order({ kind: 'shutdown-executor', ...frameworkOf(master) })
-  for (const id of ['stays', 'later']) {
-    t.match(await master.status(id, 'TASK_FAILED'), { reason: 'REASON_EXECUTOR_TERMINATED' })
-  }
-  t.match(await master.until('the end', () => master.reports.find(({ kind }) => kind === 'executor-ended')), {
-    status: 0,
-  })
-  t.same(await bench.leftovers(), [])
-})
+t.test(
+  "the agent's SIGKILL: nothing is lost, nothing doubled",
+  { skip: canMakeHosts || hidesCheckout() },
+  async (t) => {
+    const { bench, master, start } = await makeWorld(t)
+    const first = await start()
+    const executor = customExecutor('lives')
+    master.launch(taskOf(executor, 'stays'), taskOf(executor, 'ends', 'finish-alone'))
+    for (const id of ['stays', 'ends']) await master.status(id, 'TASK_RUNNING')
+    await stopProcess(first, 'SIGKILL')
+    t.ok(await says(bench, 'lives', /UPDATE ends TASK_FINISHED/), 'it ends while there is no agent')
+    const uuid = /UPDATE ends TASK_FINISHED (\S+)/.exec(bench.output('lives'))?.[1] ?? ''
+    const second = await start()
+    t.match(await master.status('ends', 'TASK_FINISHED'), { uuid: Buffer.from(uuid, 'base64').toString('hex') })
+    t.ok(await says(bench, 'lives', new RegExp(`ACKNOWLEDGED ${uuid.replaceAll('+', '\\+')}`)), 'told again, and kept')
+    master.launch(taskOf(executor, 'later'))
+    await master.status('later', 'TASK_RUNNING')
+    await stopProcess(second, 'SIGTERM')
+    await start()
+    t.same(
+      master.registrations
+        .at(-1)
+        ?.tasks.map(({ info, latest }) => `${info.taskId} ${latest.state}`)
+        .toSorted(),
+      ['later TASK_RUNNING', 'stays TASK_RUNNING'],
+    )
+    t.equal(bench.output('lives').match(/^ENV /gm)?.length, 1, 'one executor all the time')
+    t.equal(bench.output('lives').match(/^UPDATE stays/gm)?.length, 1, 'no task was launched twice')
+    const kinds = new Map(master.updates.map(({ uuid: id, taskId, state }) => [id, `${taskId} ${state}`]))
+    t.same([...kinds.values()].toSorted(), [
+      'ends TASK_FINISHED',
+      'ends TASK_RUNNING',
+      'later TASK_RUNNING',
+      'stays TASK_RUNNING',
+    ])
+    t.ok(await eventually(() => (bench.output('lives').match(/^SUBSCRIBE 200/gm)?.length ?? 0) >= 3))
+    master.order({ kind: 'shutdown-executor', ...frameworkOf(master) })
+    for (const id of ['stays', 'later']) {
+      t.match(await master.status(id, 'TASK_FAILED'), { reason: 'REASON_EXECUTOR_TERMINATED' })
+    }
+    t.match(await master.until('the end', () => master.reports.find(({ kind }) => kind === 'executor-ended')), {
+      status: 0,
+    })
+    t.same(await bench.leftovers(), [])
+  },
+)
 
-t.test('an executor that ends without an agent, and one that does not come back', { skip: canMakeHosts }, async (t) => {
-  const { bench, master, start } = await makeWorld(t)
-  const agent = await start()
-  const [gone, silent] = [customExecutor('gone', 'tcp'), customExecutor('silent', 'tcp')]
-  master.launch(taskOf(gone, 'a'), taskOf(silent, 'b'))
-  for (const id of ['a', 'b']) await master.status(id, 'TASK_RUNNING')
-  await stopProcess(agent, 'SIGKILL')
-  process.kill(pidOf(bench, 'gone'), 'SIGKILL')
-  // Over TCP the other one looks for the agent at a port that the next one does not have.
-  await start([])
-  t.match(await master.status('a', 'TASK_FAILED'), { reason: 'REASON_EXECUTOR_TERMINATED', message: /137/ })
-  t.match(await master.status('b', 'TASK_FAILED'), { reason: 'REASON_EXECUTOR_REREGISTRATION_TIMEOUT' })
-  const ends = () => master.reports.flatMap((each) => (each.kind === 'executor-ended' ? [each.executorId] : []))
-  await master.until('both ends', () => ends().length === 2)
-  t.same(await bench.leftovers(), [])
-})
+t.test(
+  'an executor that ends without an agent, and one that does not come back',
+  { skip: canMakeHosts || hidesCheckout() },
+  async (t) => {
+    const { bench, master, start } = await makeWorld(t)
+    const agent = await start()
+    const [gone, silent] = [customExecutor('gone', 'tcp'), customExecutor('silent', 'tcp')]
+    master.launch(taskOf(gone, 'a'), taskOf(silent, 'b'))
+    for (const id of ['a', 'b']) await master.status(id, 'TASK_RUNNING')
+    await stopProcess(agent, 'SIGKILL')
+    process.kill(pidOf(bench, 'gone'), 'SIGKILL')
+    // Over TCP the other one looks for the agent at a port that the next one does not have.
+    await start([])
+    t.match(await master.status('a', 'TASK_FAILED'), { reason: 'REASON_EXECUTOR_TERMINATED', message: /137/ })
+    t.match(await master.status('b', 'TASK_FAILED'), { reason: 'REASON_EXECUTOR_REREGISTRATION_TIMEOUT' })
+    const ends = () => master.reports.flatMap((each) => (each.kind === 'executor-ended' ? [each.executorId] : []))
+    await master.until('both ends', () => ends().length === 2)
+    t.same(await bench.leftovers(), [])
+  },
+)
 
 t.test(
   'SHUTDOWN is followed by SIGKILL; SIGKILL of an executor; one that can not start',
-  { skip: canMakeHosts },
+  { skip: canMakeHosts || hidesCheckout() },
   async (t) => {
     const { bench, master, start } = await makeWorld(t)
     await start()

@@ -62,12 +62,12 @@ export async function vipOf({ api }: LocalCluster, name: string): Promise<string
   return String(addresses.find((address) => String(address).includes('.')))
 }
 
-/** Removes apps, and waits until they have gone. */
-export async function removeApps(cluster: LocalCluster, ...names: readonly string[]): Promise<void> {
-  for (const name of names) await cluster.api.send('DELETE', `/v2/apps/${name}`)
+/** Removes apps, and waits until nothing of them is left: their names may be used again. */
+export async function removeApps({ api }: LocalCluster, ...names: readonly string[]): Promise<void> {
+  for (const name of names) await api.send('DELETE', `/v2/apps/${name}?force=true`)
   await eventually('they have gone', async () => {
-    const tasks = await recordsOf(cluster.api, '/weft/v1/tasks', 'tasks')
-    return tasks.some(({ id }) => names.includes(String(id).split('.')[0] ?? '')) ? undefined : true
+    const found = await Promise.all(names.map((name) => api.request('GET', `/v2/apps/${name}`)))
+    return found.every(({ status }) => status === 404) ? true : undefined
   })
 }
 
