@@ -43,11 +43,17 @@ t.test('when a server counts as hung', async (t) => {
   }
 })
 
+/**
+ * A port below those that the kernel gives to whoever wants any (ip_local_port_range): the server that takes the deaf one's
+ * place needs it for TCP too, and nobody else may have it meanwhile.
+ */
+const quietPort = () => 20_000 + Math.floor(Math.random() * 10_000)
+
 /** What binds its port and does nothing. */
 async function startDeaf(): Promise<DnsThreads & { readonly closed: Promise<unknown> }> {
   const socket = createSocket('udp4')
   const closed = once(socket, 'close')
-  socket.bind(0, '127.0.0.1')
+  socket.bind(quietPort(), '127.0.0.1')
   await once(socket, 'listening')
   return {
     endpoints: [{ address: loopback, port: socket.address().port }],
